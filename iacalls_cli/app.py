@@ -1,0 +1,138 @@
+"""The root of the command line: command groups loaded when used, and the error boundary."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from iacalls_cli import __version__, diagnostics
+from iacalls_cli.errors import ExitCode, IacallsError, UsageError
+
+# The order of `iacalls --help`. Each name is a module of iacalls_cli.commands.
+COMMANDS = ("demo", "db", "report", "monitor", "users", "server")
+# typer.BadParameter's bases are its usage error and its general error; Typer gives the
+# classes no public names.
+TYPER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class LazyCommands(TyperGroup):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All command names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command or group of that name, from its own module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"iacalls_cli.commands.{cmd_name}")
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+
+def show_version(value: bool) -> None:
+    """Print the version and stop."""
+    if value:
+        typer.echo(f"iacalls {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="iacalls",
+    cls=LazyCommands,
+    help="Run the PostgreSQL database of IA-Calls: install it, look at it, keep it well.\n\n"
+    "Start with `iacalls demo`. `iacalls COMMAND --help` shows each command with examples.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Show the help where no command is given."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; every error ends here, as one line on stderr."""
+    prepare_streams()
+    command = typer.main.get_command(app)
+    try:
+        outcome = command.main(arguments, prog_name="iacalls", standalone_mode=False)
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else ExitCode.DONE
+    except IacallsError as error:
+        diagnostics.error(error)
+        return error.exit_code
+    except TYPER_ERROR as error:
+        diagnostics.error(usage_error(error))
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        return interrupted()
+    except BrokenPipeError:
+        # The reader of a pipe went away, as head does.
+        silence_stdout()
+        return ExitCode.FAILED
+    except OSError as error:
+        name = f" {error.filename}" if error.filename else ""
+        problem = IacallsError(f"the system refused{name}: {error.strerror or error}", "check space and permissions")
+        diagnostics.error(problem)
+        silence_stdout()
+        return ExitCode.FAILED
+    except Exception as error:  # the last resort: a bug must not print a traceback with secrets in it
+        problem = IacallsError(
+            f"internal error in {where(error)}: {type(error).__name__}: {error}", "please report this line"
+        )
+        diagnostics.error(problem)
+        return ExitCode.FAILED
+
+
+def prepare_streams() -> None:
+    """UTF-8 on every stream, whatever the locale: names hold á, ñ and ¿ under LANG=C too."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace" if stream is not sys.stdin else "replace")
+
+
+def usage_error(error: Exception) -> UsageError:
+    """Typer's error for a wrong command line, as ours."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "iacalls"
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    # Typer wraps the words of the library that validates.
+    message = message.replace("Value error, ", "")
+    return UsageError(message, f"`{path} --help` shows the options")
+
+
+def where(error: BaseException) -> str:
+    """The innermost place in our own code that an exception went through."""
+    place = "iacalls"
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if "iacalls_cli" in code.co_filename:
+            place = f"{Path(code.co_filename).name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def silence_stdout() -> None:
+    """Send what is still buffered nowhere, so that Python does not fail on it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def interrupted() -> int:
+    """What Ctrl-C leaves: the current step's transaction is rolled back, its files are gone."""
+    diagnostics.note("interrupted")
+    return ExitCode.INTERRUPTED

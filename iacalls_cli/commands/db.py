@@ -1,0 +1,185 @@
+"""`iacalls db`: make, compare, list, describe and draw the database."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.run import OUTPUT_OPTIONS, QUIET_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
+from iacalls_cli.errors import ProblemsFound
+from iacalls_cli.options import TableName
+from iacalls_cli.output.write import Format, write_text
+from iacalls_cli.table import Answer, Table, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from iacalls_cli.operations.db.compare import Finding
+
+app = typer.Typer(
+    name="db", help="Create, verify, list and draw the database.", no_args_is_help=True, add_completion=False
+)
+
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="For tables over a million rows, the planner's estimate instead of a count.")
+]
+
+
+class DiagramFormat(StrEnum):
+    """How a diagram is written."""
+
+    MERMAID = "mermaid"
+    DOT = "dot"
+    TEXT = "text"
+
+
+@command(
+    app,
+    "init",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    examples=(
+        "iacalls db init --dsn embedded",
+        "iacalls db init --dsn postgresql://postgres@db.example/iacalls_db --generate-admin-password",
+    ),
+)
+def init(
+    run: Run,
+    admin_password_stdin: Annotated[
+        bool, typer.Option("--admin-password-stdin", help="Read the administrator's password from stdin.")
+    ] = False,
+    generate_admin_password: Annotated[
+        bool, typer.Option("--generate-admin-password", help="Make a password and print it, this once.")
+    ] = False,
+    allow_default_password: Annotated[
+        bool, typer.Option("--allow-default-password", help="Accept the documented default password anywhere.")
+    ] = False,
+) -> None:
+    """Create the database where it is missing, with the documented schema and administrator.
+
+    Everything happens in one transaction: a failure leaves nothing behind. A database that
+    already holds tables is not touched.
+    """
+    from iacalls_cli.commands.init import AdminPassword, initialise
+
+    password = AdminPassword(admin_password_stdin, generate_admin_password, allow_default_password)
+    run.write(initialise(run, password))
+
+
+@command(
+    app,
+    "verify",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    examples=(
+        "iacalls db verify",
+        "iacalls db verify --sql > mend.sql",
+    ),
+)
+def verify(
+    run: Run,
+    estimate: Estimate = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print only the SQL that would mend the findings.")] = False,
+) -> None:
+    """Compare the database with the documented schema; exit 0 when it is the same, 4 when not.
+
+    Tables, columns, types, defaults, keys, checks, indexes, triggers, functions and views are
+    compared, rows are counted, and users with the documented default password are named. It
+    only reads, so a read-only role and a replica will do.
+    """
+    from iacalls_cli.operations.db.compare import Finding
+    from iacalls_cli.operations.db.verify import VerifiedTable, verify_database
+
+    with run.session() as session, diagnostics.waiting("verifying"):
+        verification = verify_database(session.connection, estimate=estimate)
+    if sql:
+        write_text("\n".join(mending_script(verification.findings)))
+    else:
+        findings = table_of(Finding, verification.findings, "Findings" if verification.findings else "No findings")
+        if run.output in (Format.TABLE, Format.MARKDOWN, Format.HTML):
+            findings = for_people(findings)
+        run.write(Answer(table_of(VerifiedTable, verification.tables), {"findings": findings}))
+    if verification.problems:
+        raise ProblemsFound(
+            f"{verification.problems} differences from the documented schema",
+            "`iacalls db verify --sql` prints the SQL that mends what can be mended",
+        )
+
+
+def for_people(findings: Table) -> Table:
+    """The findings without the columns that are too long to read in a table."""
+    names = [column.name for column in findings.columns]
+    keep = [names.index(name) for name in ("verdict", "object", "finding")]
+    rows = [tuple(row[index] for index in keep) for row in findings.rows]
+    return Table(tuple(findings.columns[index] for index in keep), rows, findings.title)
+
+
+def mending_script(findings: "Sequence[Finding]") -> list[str]:
+    """The mending statements with what they mend as comments; to be read before it is run."""
+    lines = ["-- Read this before you run it: psql -f, statement by statement."]
+    for finding in findings:
+        if finding.verdict == "problem":
+            statement = finding.mend or "-- to be decided by hand"
+            lines += ["", f"-- {finding.object} {finding.finding}", statement]
+    return lines
+
+
+@command(
+    app,
+    "tables",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    examples=(
+        "iacalls db tables",
+        "iacalls db tables -o csv",
+    ),
+)
+def tables(run: Run, estimate: Estimate = False) -> None:
+    """List tables and views with their rows and size (in bytes, indexes included)."""
+    from iacalls_cli.operations.db.tables import Relation, list_relations
+
+    with run.session() as session, diagnostics.waiting("counting rows"):
+        relations = list_relations(session.connection, estimate=estimate)
+    run.write(table_of(Relation, relations))
+
+
+@command(app, "describe", OUTPUT_OPTIONS, TARGET_OPTIONS, examples=("iacalls db describe call_records",))
+def describe(run: Run, table: TableName) -> None:
+    """Show a table's columns, keys, indexes, triggers and comments, as psql's describe command does."""
+    from iacalls_cli.operations.db.describe import describe_relation
+
+    with run.session() as session:
+        description = describe_relation(session.connection, table)
+    relation = description.relation
+    comment = f": {relation['comment']}" if relation["comment"] else ""
+    columns = Table(
+        description.columns.columns, description.columns.rows, f"{relation['kind']} {relation['name']}{comment}"
+    )
+    run.write(Answer(columns, {"relation": dict(relation), **description.parts}))
+
+
+@command(
+    app,
+    "diagram",
+    QUIET_OPTIONS,
+    TARGET_OPTIONS,
+    examples=(
+        "iacalls db diagram",
+        "iacalls db diagram -o mermaid",
+    ),
+)
+def diagram(
+    run: Run,
+    output: Annotated[
+        DiagramFormat, typer.Option("--output", "-o", help="Text, Mermaid (for Markdown), or dot (for Graphviz).")
+    ] = DiagramFormat.TEXT,
+) -> None:
+    """Draw the relations between the tables of the live database."""
+    from iacalls_cli.operations.db.diagram import as_dot, as_mermaid, as_text, read_diagram
+
+    with run.session() as session:
+        drawn = read_diagram(session.connection)
+    draw = {DiagramFormat.MERMAID: as_mermaid, DiagramFormat.DOT: as_dot, DiagramFormat.TEXT: as_text}[output]
+    write_text(draw(drawn))

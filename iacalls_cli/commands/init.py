@@ -1,0 +1,125 @@
+"""The steps of `iacalls db init`: find or make the database, settle the password, apply the schema."""
+
+import secrets
+import sys
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.run import Run, ask_twice
+from iacalls_cli.database.connection import connection_parameters, describe, is_loopback, require_primary
+from iacalls_cli.errors import ConnectionFailed, UsageError
+from iacalls_cli.operations.db.init import (
+    apply_schema,
+    create_database,
+    database_exists,
+    require_empty,
+    require_rights,
+)
+from iacalls_cli.operations.users import ADMINISTRATOR, DEFAULT_PASSWORD, check_password
+from iacalls_cli.table import Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iacalls_cli.config.target import Target
+    from iacalls_cli.database.connection import Connection, Session
+
+# Where CREATE DATABASE is sent from: PostgreSQL's own maintenance database.
+MAINTENANCE = "postgres"
+
+
+@dataclass(frozen=True)
+class AdminPassword:
+    """Where the administrator's password comes from, as the options say."""
+
+    from_stdin: bool
+    generate: bool
+    allow_default: bool
+
+    def settle(self, *, is_near: bool) -> tuple[str, bool]:
+        """The password, and whether it was generated.
+
+        `is_near` says that the server is the embedded one or at a loopback address: there the
+        documented default will do. Raises `UsageError` where nothing else was given.
+        """
+        if self.from_stdin and self.generate:
+            raise UsageError("--admin-password-stdin and --generate-admin-password contradict each other", "give one")
+        if self.generate:
+            return secrets.token_urlsafe(15), True
+        if self.from_stdin:
+            password = sys.stdin.readline().rstrip("\r\n")
+        elif self.allow_default or is_near:
+            return DEFAULT_PASSWORD, False
+        elif sys.stdin.isatty():
+            password = ask_twice(f"Password for the new administrator {ADMINISTRATOR}: ")
+        else:
+            raise UsageError(
+                "the administrator needs a password, and the documented default is refused on this server",
+                "give --generate-admin-password, --admin-password-stdin, or --allow-default-password",
+            )
+        check_password(password)
+        return password, False
+
+
+def initialise(run: Run, admin: AdminPassword) -> Table:
+    """Run `db init` and return its answer: what was made, with the password if it was generated."""
+    target = run.target()
+    database = describe(target, connection_parameters(target)).database
+    with ExitStack() as stack:
+        session = open_target(run, stack, target, database)
+        is_missing = session.connection.info.dbname != database
+        require_primary(session)
+        if not is_missing:
+            require_empty(session.connection)
+            require_rights(session.connection)
+        is_near = session.place.is_embedded or is_loopback(session.connection.info.hostaddr)
+        password, is_generated = admin.settle(is_near=is_near)
+        diagnostics.note(
+            f"plan: {'create the database ' + database + ', and' if is_missing else 'create'} in it the documented "
+            f"tables, indexes, triggers and views, and the administrator {ADMINISTRATOR}"
+        )
+        if not run.dry_run and not session.place.is_embedded:
+            run.agree("Go on?")
+        if not is_missing:
+            apply_schema(session.connection, password, dry_run=run.dry_run)
+        elif not run.dry_run:
+            create_database(session.connection, database, password, partial(open_database, run, target))
+    if password == DEFAULT_PASSWORD:
+        diagnostics.warning(
+            f"the administrator {ADMINISTRATOR} has the documented default password; "
+            f"change it: iacalls users set-password {ADMINISTRATOR}"
+        )
+    return answer(database, "planned" if run.dry_run else "created", password if is_generated else None)
+
+
+def open_target(run: Run, stack: ExitStack, target: "Target", database: str) -> "Session":
+    """A session on the target database or, when only that is missing, on the maintenance database.
+
+    Raises `ConnectionFailed` when the server itself cannot be reached.
+    """
+    try:
+        return stack.enter_context(run.session(target=target, read_only=False))
+    except ConnectionFailed as failed:
+        try:
+            session = stack.enter_context(run.session(target=target, database=MAINTENANCE, read_only=False))
+        except ConnectionFailed:
+            raise failed from None
+        if database_exists(session.connection, database):
+            raise
+        return session
+
+
+@contextmanager
+def open_database(run: Run, target: "Target", name: str) -> "Iterator[Connection]":
+    """A writing session in another database of the target's server."""
+    with run.session(target=target, database=name, read_only=False, is_named=False) as session:
+        yield session.connection
+
+
+def answer(database: str, state: str, password: str | None) -> Table:
+    """One row that says what was made; a generated password is shown this once."""
+    names = ("database", "state", "administrator", "password")
+    return Table(tuple(Column(name) for name in names), [(database, state, ADMINISTRATOR, password)])

@@ -1,0 +1,206 @@
+"""`iacalls report`: a command for each SQL file, made from the file's header."""
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+from typer.core import TyperGroup
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, Run, add_command, command
+from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
+from iacalls_cli.options import TimeZone
+from iacalls_cli.output.write import write_text
+from iacalls_cli.queries import Parameter, Query
+from iacalls_cli.table import Answer, table_of
+
+ZONE_OPTION = {"tz": (TimeZone, "UTC")}
+# What an option of a report can be called: the shared options keep their names.
+RESERVED = {*OUTPUT_OPTIONS, *TARGET_OPTIONS, *ZONE_OPTION, "help", "o", "q", "v"}
+
+
+def queries_folder() -> Path | None:
+    """The user's own query folder, from the config file."""
+    from iacalls_cli.config.file import load_config
+
+    return load_config().queries_folder
+
+
+def complete_reports() -> list[str]:
+    """Report names, for completion."""
+    from iacalls_cli.operations.report import report_names
+
+    return report_names(queries_folder())
+
+
+class ReportCommands(TyperGroup):
+    """The commands written below, and one for each report."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Report names first, then the other commands."""
+        from iacalls_cli.operations.report import report_names
+
+        try:
+            return [*report_names(queries_folder()), *self.commands]
+        except IacallsError as error:
+            diagnostics.warning(f"{error.message}. {error.hint}")
+            return [*report_names(None), *self.commands]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command written below, or the report of that name."""
+        from iacalls_cli.operations.report import find_report, report_names
+
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        if cmd_name in report_names(None):
+            return report_command(cmd_name, find_report(cmd_name, None))
+        folder = queries_folder()
+        if cmd_name not in report_names(folder):
+            return None
+        try:
+            return report_command(cmd_name, find_report(cmd_name, folder))
+        except UsageError as error:
+            return broken_command(cmd_name, error)
+
+
+app = typer.Typer(
+    name="report", cls=ReportCommands, help="Run the documented reports, and your own.", add_completion=False
+)
+
+
+def report_command(name: str, query: Query) -> Any:
+    """The command of one report, made from its header."""
+
+    def function(run: Run, tz: str, **given: Any) -> None:
+        run_report(run, query, tz, given)
+
+    holder = typer.Typer(add_completion=False)
+    required = [parameter_of(parameter) for parameter in query.parameters if parameter.is_required]
+    optional = [parameter_of(parameter) for parameter in query.parameters if not parameter.is_required]
+    zone = inspect.Parameter("tz", inspect.Parameter.KEYWORD_ONLY, default="UTC", annotation=TimeZone)
+    usage = " ".join(["iacalls report", name, *("1" for _ in required)])
+    more = "\n".join(query.description.splitlines()[1:])
+    add_command(
+        holder,
+        f"report {name}",
+        function,
+        [*required, *optional, zone],
+        (OUTPUT_OPTIONS, TARGET_OPTIONS),
+        f"{query.summary}\n\n{more}".strip(),
+        (usage, f"{usage} -o csv"),
+    )
+    return typer.main.get_command(holder)
+
+
+def broken_command(name: str, error: UsageError) -> Any:
+    """A command for a file of the user's that is no good: it stands in the help and says why when it is used."""
+    holder = typer.Typer(add_completion=False)
+
+    @holder.command(name, help=f"Cannot run: {error.message}")
+    def refuse() -> None:
+        raise error
+
+    return typer.main.get_command(holder)
+
+
+def parameter_of(parameter: Parameter) -> inspect.Parameter:
+    """A query's parameter as one of a command: required ones are arguments, others options."""
+    annotation: Any = int if parameter.type in ("integer", "bigint") else str
+    if parameter.choices:
+        annotation = cast("Any", Literal)[parameter.choices]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    if parameter.is_required:
+        argument = typer.Argument(metavar=parameter.name.upper(), help=parameter.help)
+        return inspect.Parameter(parameter.name, kind, annotation=Annotated[annotation, argument])
+    explained = f"{parameter.help}: {', '.join(parameter.choices)}" if parameter.choices else parameter.help
+    metavar = "NAME" if parameter.choices else parameter.type.upper()
+    option = typer.Option(f"--{parameter.name.replace('_', '-')}", help=explained, metavar=metavar)
+    default = int(parameter.default) if parameter.default and annotation is int else parameter.default
+    return inspect.Parameter(parameter.name, kind, default=default, annotation=Annotated[annotation | None, option])
+
+
+def run_report(run: Run, query: Query, zone: str, given: dict[str, Any]) -> None:
+    """Bind the values, connect, run, write."""
+    from iacalls_cli.operations.report import bind_values, make_clock, shown_values
+
+    values = bind_values(query, given, make_clock(zone))
+    with run.session() as session:
+        from iacalls_cli.database.rows import stream
+
+        with diagnostics.waiting(run.command):
+            table = stream(session.connection, query, values)
+        run.write(Answer(table, {"parameters": shown_values(values)}))
+
+
+@app.callback(invoke_without_command=True)
+def reports(ctx: typer.Context) -> None:
+    """Run the documented reports, and your own; alone it lists them."""
+    if ctx.invoked_subcommand is None:
+        list_command(Run("report"))
+
+
+@command(
+    app,
+    "list",
+    OUTPUT_OPTIONS,
+    examples=(
+        "iacalls report",
+        "iacalls report list -o json",
+    ),
+)
+def list_command(run: Run) -> None:
+    """List the reports with what each is for and which options it takes."""
+    from iacalls_cli.operations.report import Report, list_reports
+
+    run.write(table_of(Report, list_reports(queries_folder())))
+
+
+@command(
+    app,
+    "run",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    examples=(
+        "iacalls report run busy.sql --param since=7d",
+        "iacalls report run busy.sql -o csv > busy.csv",
+    ),
+)
+def run_file(
+    run: Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE.sql", help="A SQL file with a header; see docs/queries.md.")],
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter's value.")
+    ] = None,
+    tz: TimeZone = "UTC",
+) -> None:
+    """Run any SQL file that carries a header, in a read-only session."""
+    from iacalls_cli.operations.report import read_assignments, require_read_only
+    from iacalls_cli.queries import read_query
+
+    query = require_read_only(read_query(file, file.stem))
+    run_report(run, query, tz, dict(read_assignments(query, param or [])))
+
+
+@command(app, "show", examples=("iacalls report show top-clients",))
+def show(run: Run, name: Annotated[str, typer.Argument(help="A report.", autocompletion=complete_reports)]) -> None:
+    """Print a report's SQL."""
+    from iacalls_cli.operations.report import find_report
+
+    write_text(find_report(name, queries_folder()).text)
+
+
+@command(app, "check", OUTPUT_OPTIONS, TARGET_OPTIONS, examples=("iacalls report check",))
+def check(run: Run) -> None:
+    """Have the target prepare every report, without running one; exit 4 when one cannot be."""
+    from iacalls_cli.operations.report import CheckedReport, check_reports
+
+    folder = queries_folder()
+    with run.session() as session:
+        checked = check_reports(session.connection, folder)
+    run.write(table_of(CheckedReport, checked))
+    broken = sum(report.state != "ok" for report in checked)
+    if broken:
+        raise ProblemsFound(
+            f"{broken} of {len(checked)} reports cannot run here", "`iacalls db verify` compares the schema"
+        )

@@ -1,0 +1,89 @@
+"""`iacalls users`: the application's users and their passwords."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.run import (
+    OUTPUT_OPTIONS,
+    QUIET_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    Run,
+    ask_twice,
+    command,
+)
+from iacalls_cli.errors import UsageError
+from iacalls_cli.queries import load_query
+
+app = typer.Typer(name="users", help="List users and set passwords.", no_args_is_help=True, add_completion=False)
+
+
+class Role(StrEnum):
+    """The roles of the documented schema."""
+
+    ADMIN = "admin"
+    USER = "user"
+    AGENT = "agent"
+
+
+@command(
+    app,
+    "list",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    examples=(
+        "iacalls users list",
+        "iacalls users list --role admin",
+    ),
+)
+def list_users(
+    run: Run,
+    role: Annotated[Role | None, typer.Option("--role", help="Only users with this role.")] = None,
+    inactive: Annotated[bool, typer.Option("--inactive", help="Deactivated users too.")] = False,
+) -> None:
+    """List users with role, state and expiry. Password hashes are never shown."""
+    from iacalls_cli.database.rows import stream
+
+    with run.session() as session:
+        values = {"role": role and role.value, "inactive": inactive}
+        run.write(stream(session.connection, load_query("users/list"), values))
+
+
+@command(
+    app,
+    "set-password",
+    QUIET_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    examples=(
+        "iacalls users set-password admin",
+        "pass show iacalls | iacalls users set-password admin --password-stdin",
+    ),
+)
+def set_password(
+    run: Run,
+    username: Annotated[str, typer.Argument(metavar="USERNAME", help="Whose password.")],
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the new password from stdin.")] = False,
+) -> None:
+    """Give a user a new password (bcrypt, cost 12, as the application reads it).
+
+    It is asked for twice without echo. Exactly one user is changed, or none.
+    """
+    from iacalls_cli.database.connection import require_primary
+    from iacalls_cli.operations.users import check_password, set_password
+
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+        check_password(password)
+    elif not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask for the new password", "give --password-stdin")
+    with run.session(read_only=False) as session:
+        require_primary(session)
+        if not password_stdin:
+            password = ask_twice(f"New password for {username}: ")
+        set_password(session.connection, username, password, dry_run=run.dry_run)
+    diagnostics.note(f"the password of {username} {'would be' if run.dry_run else 'is'} changed in {session.place}")

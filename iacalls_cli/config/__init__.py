@@ -1,0 +1,1 @@
+"""Configuration: what the config files say, and which database is the target."""

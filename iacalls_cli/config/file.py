@@ -1,0 +1,150 @@
+"""The config files: `config.toml` in the platform's config folder, then `./iacalls.toml`.
+
+profile = "staging"                  # the profile used when none is named
+
+[profiles.staging]
+host = "10.1.2.3"                    # libpq's connection keywords, or dsn = "…"
+dbname = "iacalls_db"
+user = "postgres"
+sslmode = "verify-full"
+
+[queries]
+folder = "~/iacalls-queries"         # your own reports: one SQL file each
+
+[session]
+statement_timeout = "15min"
+lock_timeout = "2s"
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from iacalls_cli.errors import UsageError
+
+LOCAL_FILE = "iacalls.toml"
+# libpq's keywords that name a server or how to get in; the rest is iacalls's business.
+CONNECTION_KEYS = (
+    "service", "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "sslmode", "sslrootcert",
+    "sslcert", "sslkey", "sslcrl", "channel_binding", "connect_timeout", "target_session_attrs", "options",
+)  # fmt: skip
+DURATION = re.compile(r"\d+\s*(ms|s|min|h)?")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named target: `dsn`, or libpq's keywords with their values."""
+
+    name: str
+    dsn: str
+    keywords: Mapping[str, str]
+    file: Path
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the config files say together; a later file's keys replace an earlier one's."""
+
+    default_profile: str = ""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    queries_folder: Path | None = None
+    session: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> str:
+        """The files that define profiles, for messages."""
+        return ", ".join(sorted({str(profile.file) for profile in self.profiles.values()}))
+
+
+def config_files() -> tuple[Path, ...]:
+    """The paths that are looked at, in order; they need not exist."""
+    import platformdirs
+
+    return platformdirs.user_config_path("iacalls", appauthor=False) / "config.toml", Path.cwd() / LOCAL_FILE
+
+
+def load_config(files: Iterable[Path] | None = None) -> Config:
+    """Read the config files that exist.
+
+    Raises `UsageError` naming file and key for what is unreadable, unknown or of the wrong type.
+    """
+    config = Config()
+    for path in config_files() if files is None else files:
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise UsageError(f"cannot read the config file {path}: {error.strerror}", "check its permissions") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"the config file {path} is not valid TOML: {error}", "mend that line") from None
+        config = merge(config, content, path)
+    return config
+
+
+def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
+    """`config` with what one file says laid over it."""
+    check_keys(content, ("profile", "profiles", "queries", "session"), path, "")
+    queries = table(content, "queries", path)
+    check_keys(queries, ("folder",), path, "queries.")
+    session = table(content, "session", path)
+    check_keys(session, ("statement_timeout", "lock_timeout"), path, "session.")
+    profiles = {name: read_profile(name, value, path) for name, value in table(content, "profiles", path).items()}
+    folder = text(queries, "folder", path, "queries.")
+    return Config(
+        text(content, "profile", path, "") or config.default_profile,
+        {**config.profiles, **profiles},
+        # A relative folder belongs to the file that names it, not to where one stands.
+        path.parent / Path(folder).expanduser() if folder else config.queries_folder,
+        {**config.session, **{key: duration(session, key, path) for key in session}},
+    )
+
+
+def read_profile(name: str, value: Any, path: Path) -> Profile:
+    """One `[profiles.NAME]` table."""
+    where = f"profiles.{name}."
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: profiles.{name} is not a table", f"write [profiles.{name}]")
+    check_keys(value, ("dsn", *CONNECTION_KEYS), path, where)
+    dsn = text(value, "dsn", path, where)
+    keywords = {key: text(value, key, path, where) for key in value if key != "dsn"}
+    if bool(dsn) == bool(keywords):
+        raise UsageError(
+            f"{path}: profiles.{name} needs either dsn or keywords like host and dbname", "give one of them"
+        )
+    return Profile(name, dsn, keywords, path)
+
+
+def check_keys(content: Mapping[str, Any], known: Iterable[str], path: Path, where: str) -> None:
+    """Refuse unknown keys by name: a misspelt setting must never be a missing one."""
+    known = tuple(known)
+    for key in content:
+        if key not in known:
+            raise UsageError(f"{path}: unknown key '{where}{key}'", f"known keys: {', '.join(known)}")
+
+
+def table(content: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+    """A sub-table, empty when absent."""
+    value = content.get(key, {})
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: '{key}' is not a table", f"write [{key}]")
+    return value
+
+
+def text(content: Mapping[str, Any], key: str, path: Path, where: str) -> str:
+    """A text value, or a number as text; '' when absent."""
+    value = content.get(key, "")
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise UsageError(f"{path}: '{where}{key}' is not a text", f'write {key} = "…"')
+    return str(value)
+
+
+def duration(content: Mapping[str, Any], key: str, path: Path) -> str:
+    """A time as PostgreSQL writes it: a number with ms, s, min or h."""
+    value = text(content, key, path, "session.")
+    if not DURATION.fullmatch(value):
+        raise UsageError(f"{path}: 'session.{key}' is not a time: {value}", "write for example 30s or 10min")
+    return value

@@ -1,0 +1,1 @@
+"""Connections, rows, and the translation of psycopg's errors into ours."""

@@ -1,0 +1,252 @@
+"""Opening a session on the target, with the settings every session of iacalls has."""
+
+import ipaddress
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
+
+from iacalls_cli.config.target import Target
+from iacalls_cli.database.failures import connection_failed, database_errors
+from iacalls_cli.errors import ConnectionFailed, DatabaseError, UsageError
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+CONNECT_SECONDS = 10
+EMBEDDED_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a session's statements may run and wait for locks, as PostgreSQL writes times."""
+
+    statement_timeout: str = "15min"
+    lock_timeout: str = "2s"
+
+    def __str__(self) -> str:
+        return f"statement_timeout {self.statement_timeout}, lock_timeout {self.lock_timeout}"
+
+
+REPORTING = Limits()
+# Looking must never harm: what pgmetrics allows itself.
+MONITORING = Limits("5s", "50ms")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a session is, for people and for JSON; it never holds a password."""
+
+    host: str
+    port: str
+    database: str
+    user: str
+    source: str
+    is_embedded: bool = False
+
+    def __str__(self) -> str:
+        if self.is_embedded:
+            return f"{self.database} on the embedded server"
+        address = self.host if self.host.startswith("/") or not self.port else f"{self.host}:{self.port}"
+        return f"{self.database} on {address or 'the local socket'} as {self.user}"
+
+    def as_json(self) -> dict[str, str]:
+        """The `target` member of the JSON envelope."""
+        return {"host": self.host, "port": self.port, "database": self.database, "user": self.user,
+                "source": self.source}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open connection and where it leads."""
+
+    connection: Connection
+    place: Place
+    limits: Limits
+    warnings: tuple[str, ...] = ()
+
+
+def connection_parameters(target: Target) -> dict[str, Any]:
+    """libpq's parameters for a target; the embedded server is started for its own.
+
+    Raises `UsageError` for a DSN that libpq cannot read, without repeating it: a DSN with
+    a mistyped password is read wrongly in ways that would show part of the password.
+    """
+    if target.is_embedded:
+        from iacalls_cli.embedded.server import DATABASE, embedded_server
+
+        server = embedded_server()
+        server.start()
+        return dict(server.conninfo(DATABASE))
+    try:
+        parameters: dict[str, Any] = conninfo_to_dict(target.dsn, **(target.keywords or {}))
+    except psycopg.ProgrammingError as error:
+        detail = "" if "@" in target.dsn or "password" in target.dsn else f": {str(error).strip()}"
+        raise UsageError(
+            f"the DSN from {target.source} is not a connection URI or conninfo string{detail}",
+            "like postgresql://user@host:5432/database; in a password write @ as %40, / as %2F, : as %3A",
+        ) from None
+    # What a mistyped password leaves behind: an @ where a URI has none, a port of letters.
+    is_uri = "://" in target.dsn
+    misread = is_uri and any("@" in str(parameters.get(key) or "") for key in ("host", "dbname"))
+    if misread or not re.fullmatch(r"[\d, ]*", str(parameters.get("port") or "")):
+        raise UsageError(
+            f"the DSN from {target.source} has no readable host, port and database",
+            "in a password write @ as %40, / as %2F, : as %3A",
+        )
+    return parameters
+
+
+def describe(target: Target, parameters: Mapping[str, Any]) -> Place:
+    """Where `parameters` lead, libpq's environment and defaults filled in."""
+    defaults = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
+    values = {**defaults, **{key: str(value) for key, value in parameters.items() if value is not None}}
+    database = values.get("dbname") or values.get("user", "")
+    host = values.get("host") or values.get("hostaddr") or ""
+    return Place(host, values.get("port", ""), database, values.get("user", ""), target.source, target.is_embedded)
+
+
+def open_session(
+    target: Target,
+    command: str,
+    *,
+    database: str | None = None,
+    read_only: bool = True,
+    limits: Limits = REPORTING,
+    ask_password: Callable[[str], str | None] = lambda _: None,
+) -> Session:
+    """Connect to a target, or to another `database` on the same server.
+
+    `command` goes into application_name as `iacalls/<command>`. `ask_password` is called
+    with the target's description when the server wants a password that nothing supplied.
+    Raises `ConnectionFailed` (the reason in one line) or `UsageError` (an unusable DSN).
+    """
+    parameters = connection_parameters(target)
+    if database is not None:
+        parameters["dbname"] = database
+    place = describe(target, parameters)
+    arguments = {
+        **parameters,
+        "application_name": f"iacalls/{command}",
+        "client_encoding": "UTF8",
+        "connect_timeout": parameters.get("connect_timeout") or CONNECT_SECONDS,
+    }
+    with libpq_environment(target):
+        try:
+            connection = connect(arguments, target)
+        except psycopg.Error as error:
+            password = ask_password(str(place)) if error.pgconn and error.pgconn.needs_password else None
+            if password is None:
+                raise refusal(error, place, parameters) from None
+            try:
+                connection = connect({**arguments, "password": password}, target)
+            except psycopg.Error as again:
+                raise refusal(again, place, {"password": password}) from None
+    with database_errors():
+        settle(connection, read_only, limits)
+    info = connection.info
+    place = Place(info.host or place.host, str(info.port), info.dbname, info.user, place.source, place.is_embedded)
+    return Session(connection, place, limits, tuple(safety_warnings(connection, target, parameters)))
+
+
+def safety_warnings(connection: Connection, target: Target, parameters: Mapping[str, Any]) -> Iterator[str]:
+    """What is not safe about the way to this server."""
+    if target.source == "--dsn" and not target.is_embedded and parameters.get("password"):
+        yield "other users of this machine can see the password in --dsn (ps); keep it in ~/.pgpass or a profile"
+    info = connection.info
+    if is_local(info.host, info.hostaddr):
+        return
+    sslmode = info.get_parameters().get("sslmode", "prefer")
+    if not connection.pgconn.ssl_in_use:
+        yield "the connection is not encrypted; give sslmode=verify-full"
+    elif not sslmode.startswith("verify"):
+        yield f"sslmode={sslmode} encrypts without checking the server's certificate; sslmode=verify-full checks it"
+
+
+def is_local(host: str, address: str) -> bool:
+    """Whether an address never leaves this machine: a Unix-domain socket or loopback."""
+    if not host or host.startswith(("/", "@")):
+        return True
+    return is_loopback(address)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is a loopback one."""
+    try:
+        return ipaddress.ip_address(address.split("%", maxsplit=1)[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def connect(arguments: Mapping[str, Any], target: Target) -> Connection:
+    """psycopg's connect, in autocommit: every transaction of iacalls is an explicit block.
+
+    A server of ours that is just starting, or recovering from a crash, is waited for.
+    """
+    until = time.monotonic() + (EMBEDDED_SECONDS if target.is_embedded else 0)
+    while True:
+        try:
+            return psycopg.connect(autocommit=True, **arguments)
+        except psycopg.OperationalError as error:
+            if "the database system is" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
+def settle(connection: Connection, read_only: bool, limits: Limits) -> None:
+    """The settings of every session: UTC, a safe search_path, limits, read-only unless it writes.
+
+    pg_temp is named last because PostgreSQL otherwise looks there first, where anyone who
+    may make temporary tables could put one named `users`.
+    """
+    settings = {
+        "TimeZone": "UTC",
+        "DateStyle": "ISO, YMD",
+        "IntervalStyle": "postgres",
+        "bytea_output": "hex",
+        "extra_float_digits": "1",
+        # Compiling costs more than it saves on every report measured here.
+        "jit": "off",
+        "search_path": "public, pg_temp",
+        "statement_timeout": limits.statement_timeout,
+        "lock_timeout": limits.lock_timeout,
+        "idle_in_transaction_session_timeout": "5min",
+        "default_transaction_read_only": "on" if read_only else "off",
+    }
+    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    connection.execute(f"SELECT {calls}", [part for pair in settings.items() for part in pair])
+
+
+def require_primary(session: Session) -> None:
+    """Raise `DatabaseError` on a server in recovery: a replica takes no writes."""
+    with database_errors():
+        row = session.connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    if row is not None and row[0]:
+        raise DatabaseError(
+            f"{session.place} is a replica (in recovery) and takes no writes", "name the primary server"
+        )
+
+
+def refusal(error: psycopg.Error, place: Place, parameters: Mapping[str, Any]) -> ConnectionFailed:
+    """Why the target let us not in, with every secret of the parameters blotted out."""
+    failed = connection_failed(error, f"{place} ({place.source})", place.database)
+    message = failed.message
+    for key in ("password", "sslpassword"):
+        if secret := str(parameters.get(key) or ""):
+            message = message.replace(secret, "***")
+    return ConnectionFailed(message, failed.hint)
+
+
+@contextmanager
+def libpq_environment(target: Target) -> Iterator[None]:
+    """Keep the caller's PG* variables away from the embedded server, whose parameters are complete."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if target.is_embedded and name.startswith("PG")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

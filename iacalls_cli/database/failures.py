@@ -1,0 +1,105 @@
+"""The only place where psycopg's errors become iacalls's errors."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors as pg
+
+from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError
+
+# What to do about a SQLSTATE. Sources: PostgreSQL's appendix of error codes, and what the
+# commands of iacalls themselves run into.
+HINTS = {
+    "42P01": "is the schema complete? `iacalls db verify` compares it, `iacalls db init` creates it",
+    "42703": "`iacalls db describe TABLE` lists a table's columns",
+    "42883": "is the schema complete? `iacalls db verify` compares it",
+    "42501": "grant the role that right, or use the database owner's role",
+    "25006": "the session is read-only; write to the primary server with a role that may",
+    "55P03": "another session holds the lock; `iacalls monitor connections` shows who, try again later",
+    "57014": "it ran into the time limit; raise statement_timeout under [session] in the config file",
+    "53100": "free space on the server's disk, then try again",
+    "53300": "too many sessions are open; try again, or end idle ones",
+    "40001": "another session changed the same rows; try again",
+    "40P01": "another session wanted the same locks; try again",
+    "42601": "correct the SQL",
+    "22021": "the database holds text that is not UTF-8 (its encoding is SQL_ASCII); read it with encode()",
+}
+INSUFFICIENT_RIGHT = "42501"
+LINE = re.compile(r"^\s*\w+ (\d+):", re.MULTILINE)
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn every psycopg error inside the block into an `IacallsError`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def translate(error: psycopg.Error) -> IacallsError:
+    """The `IacallsError` that tells of a psycopg error that came after connecting."""
+    state = error.sqlstate or ""
+    if is_connection_loss(error):
+        reason = error.diag.message_primary or first_line(str(error)) or "the server closed it"
+        return ConnectionFailed(
+            f"the connection was lost: {reason}", "what was not committed is undone; check the server, try again"
+        )
+    message = error.diag.message_primary or first_line(str(error)) or type(error).__name__
+    if error.diag.statement_position and (line := LINE.search(str(error))):
+        message += f" (line {line[1]} of the SQL)"
+    if error.diag.message_detail and state.startswith("23"):
+        message += f" ({error.diag.message_detail.rstrip('.')})"
+    return DatabaseError(message, HINTS.get(state, error.diag.message_hint or ""), state)
+
+
+def is_connection_loss(error: psycopg.Error) -> bool:
+    """Whether the session is gone: closed by an administrator, a crash, or the network."""
+    if isinstance(
+        error, pg.AdminShutdown | pg.CrashShutdown | pg.CannotConnectNow | pg.IdleInTransactionSessionTimeout
+    ):
+        return True
+    # libpq's own failures carry no SQLSTATE.
+    return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+
+
+def first_line(text: str) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def connection_failed(error: psycopg.Error, where: str, database: str) -> ConnectionFailed:
+    """The error that tells why no connection came about; `where` names the target."""
+    text = str(error)
+    needs_password = bool(error.pgconn and error.pgconn.needs_password)
+    used_password = bool(error.pgconn and error.pgconn.used_password)
+    reason = first_line(text).rsplit(" failed: ", 1)[-1]
+    reason = reason.removeprefix("connection is bad: ").removeprefix("connection failed: ")
+    reason = re.sub(r"^[A-ZÁÉÍÓÚ]+:\s+", "", reason)
+    if needs_password:
+        reason, hint = (
+            "the server asks for a password and none was given",
+            ("put it into ~/.pgpass or PGPASSWORD, or run at a terminal to be asked"),
+        )
+    elif f'"{database}"' in reason and "role" not in reason and "pg_hba" not in reason and used_or_local(text):
+        hint = f"if it is to be made: iacalls db init creates {database}"
+    elif "pg_hba.conf" in reason:
+        hint = "the server's pg_hba.conf admits neither this user nor this address; or it wants TLS (sslmode=require)"
+    elif "SSL" in reason:
+        hint = "the server offers no TLS; check the address, iacalls never falls back to an unencrypted connection"
+    elif "resolve host" in reason or "translate host" in reason:
+        hint = "check the host name"
+    elif "refused" in reason or "No such file" in reason or "timeout" in reason or "expired" in reason:
+        hint = "is the server running there, and the address right? `--dsn` names another"
+    elif used_password:
+        hint = "check user and password"
+    else:
+        hint = "check the server and the address"
+    return ConnectionFailed(f"cannot connect to {where}: {reason}", hint)
+
+
+def used_or_local(text: str) -> bool:
+    """Whether the server itself answered: libpq quotes its words after FATAL, in any language."""
+    return bool(re.search(r"failed: [A-ZÁÉÍÓÚ]+: ", text))

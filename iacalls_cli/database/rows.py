@@ -1,0 +1,104 @@
+"""Rows as PostgreSQL writes them: text in, text out, nothing converted on the way."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import psycopg
+from psycopg.adapt import AdaptersMap
+from psycopg.types.string import TextLoader
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
+from iacalls_cli.queries import Query
+from iacalls_cli.table import Column, Table
+
+CHUNK_ROWS = 1000
+NUMBER_TYPES = ("int2", "int4", "int8", "float4", "float8", "numeric", "oid")
+
+
+def stream(connection: Connection, query: Query, values: Mapping[str, Any]) -> Table:
+    """Run a query and hand over its rows as they come, in constant memory.
+
+    A server-side cursor would do the same and forbid the server parallel plans.
+    Raises `DatabaseError` or `ConnectionFailed`, at the call or while reading.
+    """
+    cursor = psycopg.RawCursor(connection)
+    replace_loaders(cursor.adapters)
+    size = CHUNK_ROWS if psycopg.capabilities.has_stream_chunked() else 1
+    rows = cursor.stream(query.statement, query.arguments(values), size=size)
+    with database_errors():
+        first = next(rows, None)
+    if first is None:
+        return Table(describe(connection, query), iter(()))
+    columns = name_columns(((column.name, column.type_code) for column in cursor.description or ()), query)
+
+    def read() -> Iterator[tuple[str | None, ...]]:
+        with database_errors():
+            yield first
+            yield from rows
+
+    return Table(columns, read())
+
+
+def fetch(connection: Connection, query: Query, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Run one of our own queries; its rows as mappings with Python values."""
+    with database_errors():
+        cursor = psycopg.RawCursor(connection).execute(query.statement, query.arguments(values or {}))
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def describe(connection: Connection, query: Query) -> tuple[Column, ...]:
+    """The columns a query would give, without running it.
+
+    Raises `DatabaseError` where the server cannot prepare it.
+    """
+    pgconn = connection.pgconn
+    with database_errors():
+        for result in (pgconn.prepare(b"", query.statement.encode()), pgconn.describe_prepared(b"")):
+            if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+                raise psycopg.errors.error_from_result(result)
+    fields = range(result.nfields)
+    return name_columns((((result.fname(field) or b"").decode(), result.ftype(field)) for field in fields), query)
+
+
+def name_columns(columns: Iterable[tuple[str, int]], query: Query) -> tuple[Column, ...]:
+    """Columns from names and type oids; a repeated name gets a number, `name_2`."""
+    named: dict[str, Column] = {}
+    for original, oid in columns:
+        name, number = original, 1
+        while name in named:
+            number += 1
+            name = f"{original}_{number}"
+        kind = "bytes" if name in query.byte_columns else "prose" if name in query.prose_columns else kind_of(oid)
+        named[name] = Column(name, kind, is_wide=name in query.wide_columns)
+    return tuple(named.values())
+
+
+def kind_of(oid: int) -> str:
+    """What a renderer needs to know of a type."""
+    info = psycopg.adapters.types.get(oid)
+    if info is None:
+        return "text"
+    if info.array_oid == oid:
+        return "array"
+    if info.name in NUMBER_TYPES:
+        return "number"
+    if info.name in ("json", "jsonb"):
+        return "json"
+    if info.name == "bool":
+        return "boolean"
+    return "time" if info.name.startswith(("timestamp", "date", "time")) else "text"
+
+
+@cache
+def known_oids() -> Sequence[int]:
+    """The oids of every type psycopg would convert, arrays included."""
+    return [oid for info in psycopg.adapters.types for oid in (info.oid, info.array_oid) if oid]
+
+
+def replace_loaders(adapters: AdaptersMap) -> None:
+    """Make `adapters` load every type as the text the server sent."""
+    for oid in known_oids():
+        adapters.register_loader(oid, TextLoader)

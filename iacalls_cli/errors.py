@@ -1,0 +1,57 @@
+"""Exit codes and the errors that carry them. This module imports nothing of ours."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command's exit status means, the same for every command."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NO_CONNECTION = 3
+    PROBLEMS_FOUND = 4
+    INTERRUPTED = 130
+
+
+class IacallsError(Exception):
+    """An error to be told in one line: what is wrong, and what to do about it."""
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(IacallsError):
+    """The command line, the configuration or an input file says something unusable."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConnectionFailed(IacallsError):
+    """No connection to the target, or the connection was lost."""
+
+    exit_code = ExitCode.NO_CONNECTION
+
+
+class DatabaseError(IacallsError):
+    """The database refused or failed; `sqlstate` is its five-character code, or ''."""
+
+    def __init__(self, message: str, hint: str = "", sqlstate: str = "") -> None:
+        super().__init__(message, hint)
+        self.sqlstate = sqlstate
+
+
+class ProblemsFound(IacallsError):
+    """A check ran to its end and found something; its findings are already printed."""
+
+    exit_code = ExitCode.PROBLEMS_FOUND
+
+
+class Interrupted(IacallsError):
+    """The user said no, or pressed Ctrl-C, before anything was changed."""
+
+    exit_code = ExitCode.INTERRUPTED

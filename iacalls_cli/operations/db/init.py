@@ -1,0 +1,131 @@
+"""`db init`: a database with the documented schema and administrator, whole or not at all."""
+
+import secrets
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+
+import psycopg
+from psycopg import sql
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.users import hash_password
+from iacalls_cli.queries import load_query, load_schema
+
+NAMED_OBJECTS = 5
+# Between a database's name and a random ending, while it is being made. A name holds 63 bytes.
+UNFINISHED = ".init-"
+NAME_BYTES = 63 - len(UNFINISHED) - 8
+
+
+def database_exists(maintenance: Connection, name: str) -> bool:
+    """Whether the server has a database of that name, asked in another one."""
+    return bool(fetch(maintenance, load_query("db/database-exists"), {"name": name})[0]["present"])
+
+
+def create_database(
+    maintenance: Connection,
+    name: str,
+    password: str,
+    open_database: Callable[[str], AbstractContextManager[Connection]],
+) -> None:
+    """Create a database with schema and administrator, under its name only when it is whole.
+
+    It is made under a name of its own and renamed at the end, so that neither a failure, a
+    kill nor a second init at the same moment can leave or meet half of it. `open_database`
+    opens a session in a database of the given name. Raises `DatabaseError`, naming the right
+    where the role lacks CREATEDB.
+    """
+    unfinished = f"{name.encode()[:NAME_BYTES].decode(errors='ignore')}{UNFINISHED}{secrets.token_hex(4)}"
+    drop_leftovers(maintenance)
+    try:
+        with database_errors():
+            # template0 holds nothing of the site's own, and takes every encoding.
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
+            maintenance.execute(statement.format(sql.Identifier(unfinished)))
+    except DatabaseError as error:
+        if error.sqlstate != INSUFFICIENT_RIGHT:
+            raise
+        role = maintenance.info.user
+        raise DatabaseError(
+            f"the role {role} lacks the right CREATEDB, needed to create the database {name}",
+            f"have a superuser run: ALTER ROLE {role} CREATEDB, or CREATE DATABASE {name} OWNER {role}",
+            error.sqlstate,
+        ) from None
+    try:
+        with open_database(unfinished) as connection:
+            apply_schema(connection, password)
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        maintenance.execute(rename.format(sql.Identifier(unfinished), sql.Identifier(name)))
+    except BaseException as error:
+        drop_database(maintenance, unfinished)
+        if isinstance(error, psycopg.errors.DuplicateDatabase):
+            raise DatabaseError(
+                f"another session has just created the database {name}, nothing was changed", "see `iacalls db verify`"
+            ) from None
+        raise
+
+
+def drop_leftovers(maintenance: Connection) -> None:
+    """Drop the unfinished databases of inits that were killed; one that is in use stays."""
+    for row in fetch(maintenance, load_query("db/unfinished-databases"), {"mark": UNFINISHED}):
+        drop_database(maintenance, row["name"])
+
+
+def drop_database(maintenance: Connection, name: str) -> None:
+    """Drop an unfinished database of ours, where no one uses it and we may."""
+    with suppress(psycopg.Error):
+        maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def list_objects(connection: Connection) -> list[str]:
+    """The tables and views a database already holds, in any schema; sequences only without those."""
+    objects = fetch(connection, load_query("db/existing-objects"))
+    tables = [row for row in objects if row["kind"] != "sequence"] or objects
+    return [row["name"] if row["schema"] == "public" else f"{row['schema']}.{row['name']}" for row in tables]
+
+
+def require_empty(connection: Connection) -> None:
+    """Raise `DatabaseError` saying what a database already holds, unless that is nothing."""
+    names = list_objects(connection)
+    if not names:
+        return
+    listed = ", ".join(names[:NAMED_OBJECTS]) + (", …" if len(names) > NAMED_OBJECTS else "")
+    raise DatabaseError(
+        f"the database {connection.info.dbname} already holds {len(names)} tables or views ({listed}), "
+        "nothing was changed",
+        "`iacalls db verify` compares them with the schema; to start anew, name a database that does not exist",
+    )
+
+
+def require_rights(connection: Connection) -> None:
+    """Raise `DatabaseError` naming the right, where the role may not create in schema public."""
+    rights = fetch(connection, load_query("db/init-rights"))[0]
+    if not rights["may_create"]:
+        raise DatabaseError(
+            f"the role {rights['role']} lacks the right CREATE on schema public of {connection.info.dbname}",
+            f"connect as the owner {rights['owner']}, or: GRANT CREATE ON SCHEMA public TO {rights['role']}",
+            INSUFFICIENT_RIGHT,
+        )
+
+
+def apply_schema(connection: Connection, password: str, *, dry_run: bool = False) -> None:
+    """Create schema and administrator in one transaction.
+
+    With `dry_run` all of it happens and is rolled back. Raises `DatabaseError` when another
+    init is at work, when the database is not empty, or when anything fails: nothing is left.
+    """
+    hashed = hash_password(password)
+    with connection.transaction():
+        if not fetch(connection, load_query("db/init-lock"))[0]["locked"]:
+            raise DatabaseError(
+                f"another `iacalls db init` is at work in {connection.info.dbname}, nothing was changed",
+                "wait for it, then `iacalls db verify`",
+            )
+        require_empty(connection)
+        connection.execute(load_schema())
+        fetch(connection, load_query("users/seed-administrator"), {"password": hashed})
+        if dry_run:
+            raise psycopg.Rollback

@@ -1,0 +1,1 @@
+"""Sample data: reproducible, at any scale, like what the application writes."""

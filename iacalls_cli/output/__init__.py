@@ -1,0 +1,1 @@
+"""Everything on stdout: one renderer for each format."""

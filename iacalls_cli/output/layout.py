@@ -1,0 +1,86 @@
+"""How a table fits a terminal's width: folded headers, shortened texts, or one record a block."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Long text may be cut to this many cells, a time to its minutes; below that a table says
+# nothing. Short text (a phone number, a state) is never cut.
+TEXT_CELLS = 10
+SHORT_CELLS = 16
+PROSE_CELLS = 14
+TIME_CELLS = len("2025-10-29 14:03…")
+GAP = 2
+
+
+@dataclass(frozen=True)
+class Extent:
+    """One column's needs, in terminal cells: of its widest cell and of its header."""
+
+    kind: str
+    widest: int
+    header: str
+
+    @property
+    def least(self) -> int:
+        """The narrowest this column may become."""
+        body = self.widest
+        if self.kind == "time":
+            body = min(body, TIME_CELLS)
+        elif self.kind == "prose":
+            body = min(body, PROSE_CELLS)
+        elif self.kind not in ("number", "bytes", "boolean") and self.widest > SHORT_CELLS:
+            body = TEXT_CELLS
+        return max(body, *(len(part) for part in split_header(self.header)))
+
+    @property
+    def wanted(self) -> int:
+        """The width at which nothing is shortened and the header folds as little as needed."""
+        return max(self.widest, self.least)
+
+
+def split_header(name: str) -> list[str]:
+    """Where a header may fold: behind spaces and underscores, which stay.
+
+    >>> split_header("batch_total_recipients")
+    ['batch_', 'total_', 'recipients']
+    """
+    return name.replace("_", "_\n").replace(" ", " \n").rstrip("\n").split("\n")
+
+
+def fold_header(name: str, width: int) -> str:
+    """A header on as few lines of at most `width` cells as possible."""
+    lines = [""]
+    for part in split_header(name):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def fits_whole(extents: Sequence[Extent], width: int) -> bool:
+    """Whether all columns fit into `width` cells without shortening anything."""
+    return sum(extent.wanted for extent in extents) + GAP * (len(extents) - 1) <= width
+
+
+def fit_columns(extents: Sequence[Extent], width: int) -> list[int] | None:
+    """Column widths that fit into `width` cells, or None when the table cannot.
+
+    Room is taken from the widest columns first, each down to its least.
+
+    >>> fit_columns([Extent("text", 60, "a"), Extent("number", 5, "b")], 40)
+    [33, 5]
+    """
+    widths = [extent.wanted for extent in extents]
+    excess = sum(widths) + GAP * (len(widths) - 1) - width
+    while excess > 0:
+        spare = [now - extent.least for now, extent in zip(widths, extents, strict=True)]
+        widest = max((now for now, room in zip(widths, spare, strict=True) if room > 0), default=0)
+        if not widest:
+            return None
+        index = next(i for i, now in enumerate(widths) if now == widest and spare[i] > 0)
+        # Down to the next widest in one step, so that long texts do not take long.
+        below = max((now for i, now in enumerate(widths) if spare[i] > 0 and now < widest), default=0)
+        cut = min(excess, spare[index], max(1, widest - below))
+        widths[index] -= cut
+        excess -= cut
+    return widths

@@ -1,0 +1,212 @@
+"""SQL by name: one statement a file under `sql/`, its leading comment its metadata.
+
+    -- Groups with their clients and the progress of their calls.
+    -- es: Grupos con sus clientes y el avance de sus llamadas.
+    -- param: status text = none in none, pending, completed -- only groups in this state
+    -- effect: read-only
+
+The first lines say what the query does. `param: NAME TYPE` declares a required parameter,
+`= DEFAULT` (or `= null`) makes it optional, `in A, B` lists what it may be, and the text
+after ` -- ` is its help. `effect` is `read-only` or `write`. Three keys name columns for the
+sake of tables for people: `bytes` are sizes, shown in larger units; `prose` is text that is
+wrapped and not cut; `wide` is left out where the terminal is too narrow for all.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from iacalls_cli.errors import UsageError
+from iacalls_cli.placeholders import count_statements, find_placeholders, to_positional
+
+PACKAGE = Path(__file__).parent
+# The wheel carries sql/ inside the package; a checkout keeps it beside.
+SQL = PACKAGE / "sql" if (PACKAGE / "sql").is_dir() else PACKAGE.parent / "sql"
+
+TYPES = ("integer", "bigint", "numeric", "text", "boolean", "date", "timestamp", "interval")
+EFFECTS = ("read-only", "write")
+# `name` is what other tools that read such files expect; here the path is the name.
+KEYS = ("es", "param", "effect", "bytes", "prose", "wide", "name")
+HEADER_LINE = re.compile(r"--[ \t]?(?P<text>.*)")
+KEY_LINE = re.compile(r"(?P<key>[a-z]+):\s*(?P<value>.*)")
+PARAM_LINE = re.compile(
+    r"(?P<name>[a-z_][a-z0-9_]*)\s+(?P<type>[a-z]+)"
+    r"(?:\s*=\s*(?P<default>.*?))?"
+    r"(?:\s+in\s+(?P<choices>[^-].*?))?"
+    r"(?:\s+--\s+(?P<help>.*))?"
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter of a query. `default` is text as in the header; None is NULL."""
+
+    name: str
+    type: str
+    is_required: bool
+    default: str | None
+    choices: tuple[str, ...]
+    help: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """One SQL file: its name (the path under the query folder), text and header."""
+
+    name: str
+    text: str
+    description: str
+    description_es: str
+    parameters: tuple[Parameter, ...]
+    effect: str
+    byte_columns: tuple[str, ...] = ()
+    prose_columns: tuple[str, ...] = ()
+    wide_columns: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The description's first line, in Spanish where the locale is Spanish."""
+        text = self.description_es if self.description_es and speaks_spanish() else self.description
+        return text.splitlines()[0]
+
+    @property
+    def statement(self) -> str:
+        """The text as the server takes it: `$1` stands for the first declared parameter."""
+        return to_positional(self.text, {parameter.name: parameter.type for parameter in self.parameters})
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """`values` in the order of the declared parameters; those left out are NULL."""
+        return [values.get(parameter.name) for parameter in self.parameters]
+
+
+@cache
+def load_query(name: str) -> Query:
+    """One of iacalls's own queries, by its path under sql/queries without `.sql`."""
+    return read_query(SQL / "queries" / f"{name}.sql", name)
+
+
+def load_topic(topic: str) -> tuple[Query, ...]:
+    """All queries in one folder of sql/queries, by name."""
+    folder = SQL / "queries" / topic
+    return tuple(load_query(f"{topic}/{path.stem}") for path in sorted(folder.glob("*.sql")))
+
+
+def load_schema() -> str:
+    """The text of the documented schema."""
+    return (SQL / "schema.sql").read_text("utf-8")
+
+
+def read_query(path: Path, name: str) -> Query:
+    """Read a SQL file with its header.
+
+    Raises `UsageError` naming the file when it cannot be read, is not UTF-8, has no
+    header, declares what it does not use, or holds other than one statement.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}", "check the path") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder, not a SQL file", "name a file that ends in .sql") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text", "save it as UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "check its permissions") from None
+    try:
+        return parse_query(name, text)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", error.hint) from None
+
+
+def parse_query(name: str, text: str) -> Query:
+    """Parse SQL text with its header; raises `UsageError` where the two do not fit."""
+    description: list[str] = []
+    values: dict[str, str] = {}
+    parameters: list[Parameter] = []
+    for number, line in header_lines(text):
+        match = KEY_LINE.fullmatch(line)
+        if match is None:
+            if line:
+                description.append(line)
+            continue
+        key, value = match["key"], match["value"].strip()
+        if key not in KEYS:
+            raise UsageError(f"line {number}: unknown header key '{key}'", f"known keys: {', '.join(KEYS)}")
+        if key == "param":
+            parameters.append(parse_parameter(value, number))
+        else:
+            values[key] = value
+    if not description:
+        raise UsageError("it has no header", "begin it with a comment line that says what the query does")
+    effect = values.get("effect", "read-only")
+    if effect not in EFFECTS:
+        raise UsageError(f"unknown effect '{effect}'", f"effect is {' or '.join(EFFECTS)}")
+    check_parameters(text, parameters)
+    statements = count_statements(text)
+    if statements != 1:
+        raise UsageError(f"it holds {statements} statements", "one SQL file holds one statement")
+    marked = [split_list(values.get(key, "")) for key in ("bytes", "prose", "wide")]
+    return Query(name, text, "\n".join(description), values.get("es", ""), tuple(parameters), effect, *marked)
+
+
+def header_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The comment lines at the top of a file, without their dashes, with their line numbers."""
+    for number, line in enumerate(text.removeprefix("\N{BYTE ORDER MARK}").splitlines(), 1):
+        match = HEADER_LINE.fullmatch(line.strip())
+        if match is None:
+            if line.strip():
+                return
+            continue
+        yield number, match["text"].strip()
+
+
+def parse_parameter(value: str, number: int) -> Parameter:
+    """Parse what stands behind `param:` in line `number` of a header."""
+    match = PARAM_LINE.fullmatch(value)
+    if match is None:
+        raise UsageError(
+            f"line {number}: cannot read 'param: {value}'", "write: -- param: NAME TYPE [= DEFAULT] [in A, B] [-- help]"
+        )
+    if match["type"] not in TYPES:
+        raise UsageError(f"line {number}: unknown type '{match['type']}'", f"known types: {', '.join(TYPES)}")
+    choices = split_list(match["choices"] or "")
+    default = match["default"]
+    return Parameter(
+        match["name"],
+        match["type"],
+        is_required=default is None,
+        default=None if default in (None, "null") else default,
+        choices=choices,
+        help=match["help"] or "",
+    )
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def check_parameters(text: str, parameters: list[Parameter]) -> None:
+    """Raise `UsageError` unless the declared parameters are the used ones, each once."""
+    declared = [parameter.name for parameter in parameters]
+    used = find_placeholders(text)
+    for name in declared:
+        if declared.count(name) > 1:
+            raise UsageError(f"the parameter {name} is declared twice", "declare it once")
+        if name not in used:
+            raise UsageError(f"the parameter {name} is declared and not used", f"use :{name}, or remove the line")
+    for name in used:
+        if name not in declared:
+            raise UsageError(f":{name} is used and not declared", f"add a line: -- param: {name} TYPE")
+
+
+def speaks_spanish() -> bool:
+    """Whether the user's locale, in libc's order of precedence, is a Spanish one."""
+    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if value := os.environ.get(variable):
+            return value.startswith("es")
+    return False

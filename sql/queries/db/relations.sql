@@ -1,0 +1,21 @@
+-- Tables and views of schema public with their size and the planner's row estimate.
+-- effect: read-only
+SELECT c.relname AS name,
+       CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
+                      WHEN 'p' THEN 'partitioned table' ELSE 'table' END AS kind,
+       CASE WHEN c.relkind IN ('r', 'm', 'p') THEN
+           CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END
+       END AS estimated_rows,
+       c.relkind IN ('r', 'm', 'p') AND has_table_privilege(c.oid, 'SELECT') AS is_countable,
+       CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid)
+            WHEN c.relkind = 'p' THEN (SELECT sum(pg_total_relation_size(relid))::bigint
+                                         FROM pg_partition_tree(c.oid) WHERE isleaf)
+       END AS size,
+       obj_description(c.oid, 'pg_class') AS comment
+  FROM pg_class AS c
+ WHERE c.relnamespace = 'public'::regnamespace
+   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+   AND NOT c.relispartition
+   AND NOT EXISTS (SELECT FROM pg_depend
+                    WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
+ ORDER BY c.relkind IN ('v', 'm'), c.relname

@@ -1,0 +1,27 @@
+-- Completed calls with their transcript's summary, the latest first.
+-- es: Llamadas completadas con el resumen de su transcripción, las últimas primero.
+-- param: limit integer = 20 -- at most this many calls
+-- param: status text = completed in pending, initiated, ringing, in_progress, completed, finished, ended, failed, busy, no_answer, cancelled -- calls in this state
+-- param: since timestamp = null -- only calls that ended since then (2025-10-29, today, 7d)
+-- param: group text = null -- only calls of this group, by its name
+-- effect: read-only
+SELECT c.name AS cliente,
+       cr.phone_number,
+       cr.call_duration_secs,
+       cr.transcript_summary,
+       cr.status,
+       cr.call_ended_at
+  -- The latest are chosen before their clients are looked up. A call whose client was
+  -- deleted has no client_id and is left out, as the join of the documented query does.
+  FROM (SELECT client_id, phone_number, call_duration_secs, transcript_summary, status, call_ended_at
+          FROM call_records
+         WHERE status = :status
+           AND client_id IS NOT NULL
+           AND (:since IS NULL OR call_ended_at >= :since)
+           AND (:group IS NULL OR batch_call_id IN (SELECT b.id FROM batch_calls AS b
+                                                      JOIN groups AS g ON g.id = b.group_id
+                                                     WHERE g.name = :group))
+         ORDER BY call_ended_at DESC
+         LIMIT :limit) AS cr
+  JOIN clients AS c ON c.id = cr.client_id
+ ORDER BY cr.call_ended_at DESC

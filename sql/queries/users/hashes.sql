@@ -1,0 +1,8 @@
+-- Password hashes, administrators first, to find those of the documented default password.
+-- param: limit integer = 50 -- at most this many users
+-- effect: read-only
+SELECT username, password, count(*) OVER () AS users
+  FROM users
+ WHERE is_active IS NOT false
+ ORDER BY role = 'admin' DESC NULLS LAST, id
+ LIMIT :limit

@@ -1,0 +1,5 @@
+-- Store a new password hash for one user.
+-- param: username text -- the user
+-- param: password text -- the bcrypt hash
+-- effect: write
+UPDATE users SET password = :password WHERE username = :username RETURNING id

@@ -1,0 +1,105 @@
+"""Running the command line: in this process, in a new one, and at a terminal."""
+
+import contextlib
+import io
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from iacalls_cli.app import run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """stdout as JSON."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> str:
+        """The one error line on stderr; more than one, or none, fails the test."""
+        lines = [line for line in self.err.splitlines() if line.startswith("iacalls: error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+class CommandLine:
+    """Calls commands in this process, as `iacalls("db", "verify")`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capfd = monkeypatch, capfd
+
+    def __call__(self, *arguments: str, stdin: str = "") -> Outcome:
+        self.monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        self.capfd.readouterr()
+        code = run(list(arguments))
+        out, err = self.capfd.readouterr()
+        return Outcome(int(code), out, err)
+
+
+def run_process(*arguments: str, stdin: str = "", env: Mapping[str, str] | None = None, **options: Any) -> Outcome:
+    """Run `python -m iacalls_cli` as a process of its own, without a terminal."""
+    done = subprocess.run(
+        [sys.executable, "-m", "iacalls_cli", *arguments],
+        input=stdin.encode(),
+        capture_output=True,
+        env={**os.environ, **(env or {})},
+        timeout=options.pop("timeout", 120),
+        **options,
+    )
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def start_process(*arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
+    """Start `python -m iacalls_cli` and do not wait for it."""
+    command = [sys.executable, "-m", "iacalls_cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def run_terminal(
+    *arguments: str, answers: Sequence[tuple[str, str]] = (), columns: int = 80, env: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Run a command at a pseudo-terminal; `answers` are (what to wait for, what to type).
+
+    Returns the exit code and everything the terminal received, stdout and stderr together.
+    """
+    pid, terminal = pty.fork()
+    if pid == 0:
+        environment = {**os.environ, "COLUMNS": str(columns), "LINES": "50", "TERM": "xterm-256color", **(env or {})}
+        os.execve(sys.executable, [sys.executable, "-m", "iacalls_cli", *arguments], environment)
+    screen, pending, until = b"", list(answers), time.monotonic() + 60
+    seen = 0
+    while time.monotonic() < until:
+        if not select.select([terminal], [], [], 0.2)[0]:
+            continue
+        try:
+            piece = os.read(terminal, 65_536)
+        except OSError:  # the other end is closed: Linux says so with EIO
+            break
+        if not piece:
+            break
+        screen += piece
+        if pending and pending[0][0].encode() in screen[seen:]:
+            seen = len(screen)
+            os.write(terminal, pending.pop(0)[1].encode())
+    _, status = os.waitpid(pid, 0)
+    with contextlib.suppress(OSError):
+        os.close(terminal)
+    return os.waitstatus_to_exitcode(status), screen.decode().replace("\r\n", "\n")

@@ -1,0 +1,149 @@
+"""Fixtures: a real PostgreSQL server, databases on it, and the command line in a clean environment."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from iacalls_cli.database.connection import REPORTING, settle
+from iacalls_cli.operations.db.init import apply_schema
+from tests.command_line import CommandLine
+from tests.random_rows import fill
+from tests.servers import OWNER, READER, TestServer, open_server, server_kind
+
+# What of the caller's environment must not reach a test.
+OUTSIDE = ("PG", "DB_", "DATABASE_", "IACALLS_", "NODE_ENV", "LC_", "LANG", "NO_COLOR", "_IACALLS")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the generated files anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "postgres(condition): only on servers like '>= 16'")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"PostgreSQL: {server_kind()}"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
+    """The server under test, with a non-superuser owner and a read-only role."""
+    with open_server() as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def wanted_server(request: pytest.FixtureRequest) -> None:
+    """Skip a test marked for other server versions."""
+    marker = request.node.get_closest_marker("postgres")
+    if marker is None:
+        return
+    operator, version = marker.args[0].split()
+    major = request.getfixturevalue("server").major
+    fits = {">=": major >= int(version), "<": major < int(version)}[operator]
+    if not fits:
+        pytest.skip(f"for PostgreSQL {marker.args[0]}, this is {major}")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the caller's reaches a test, and nothing a test writes reaches the caller."""
+    for name in list(os.environ):
+        if name.startswith(OUTSIDE) and not name.startswith("IACALLS_TEST"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def iacalls(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CommandLine:
+    """The command line, run in this process without a terminal."""
+    return CommandLine(monkeypatch, capfd)
+
+
+@pytest.fixture
+def empty_database(server: TestServer) -> Iterator[str]:
+    """The name of an empty database that belongs to the owner role."""
+    name = server.create_database()
+    yield name
+    server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def schema_template(server: TestServer) -> str:
+    """A database with the documented schema, owned by the owner role, to copy from."""
+    name = server.create_database()
+    with server.connect(name, OWNER) as connection:
+        settle(connection, read_only=False, limits=REPORTING)
+        apply_schema(connection, "Contraseña-1")
+        connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {READER}")
+    return name
+
+
+@pytest.fixture
+def database(server: TestServer, schema_template: str) -> Iterator[str]:
+    """The name of a database with the documented schema and its administrator."""
+    name = server.create_database(template=schema_template)
+    yield name
+    server.drop_database(name)
+
+
+@pytest.fixture
+def connection(server: TestServer, database: str) -> Iterator[psycopg.Connection]:
+    """A writing session of the owner on `database`, set up as iacalls sets its sessions up."""
+    with server.connect(database, OWNER) as opened:
+        settle(opened, read_only=False, limits=REPORTING)
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def filled_template(server: TestServer, schema_template: str) -> str:
+    """A database with random rows in every table, to copy from."""
+    name = server.create_database(template=schema_template)
+    with server.connect(name, OWNER) as opened:
+        settle(opened, read_only=False, limits=REPORTING)
+        fill(opened, seed=7, size=40, least=30)
+        opened.execute("VACUUM (ANALYZE)")
+    return name
+
+
+@pytest.fixture
+def filled_database(server: TestServer, filled_template: str) -> Iterator[str]:
+    """The name of a database with random rows in every table."""
+    name = server.create_database(template=filled_template)
+    yield name
+    server.drop_database(name)
+
+
+@pytest.fixture
+def use(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Make a database the target of the commands that follow; returns its DSN."""
+
+    def choose(name: str, role: str = OWNER) -> str:
+        dsn = server.dsn(name, role)
+        monkeypatch.setenv("IACALLS_DSN", dsn)
+        return dsn
+
+    return choose
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[Path | str, str], None]:
+    """Compare text with a generated file, or write that file with --update-golden."""
+
+    def compare(path: Path | str, text: str) -> None:
+        file = Path(__file__).parent / "golden" / path if isinstance(path, str) else path
+        if request.config.getoption("--update-golden"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(text.encode())
+        assert file.exists(), f"{file} is missing; `make golden` writes it"
+        assert text == file.read_bytes().decode(), f"{file.name} is out of step; `make golden` writes it anew"
+
+    return compare

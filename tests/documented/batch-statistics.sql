@@ -1,0 +1,1 @@
+SELECT * FROM batch_call_statistics;

@@ -1,0 +1,107 @@
+"""`iacalls db tables`, `describe` and `diagram`."""
+
+import psycopg
+import pytest
+
+from tests.servers import OWNER, READER, STRANGER
+from tests.test_report_documented import documented
+
+
+def test_tables_are_counted_as_the_documented_query_counts(server, filled_database, use, iacalls):
+    use(filled_database)
+    outcome = iacalls("db", "tables", "-o", "json")
+    assert outcome.code == 0
+    ours = {row["name"]: row["rows"] for row in outcome.json["data"] if row["kind"] == "table"}
+    with server.connect(filled_database, OWNER) as connection:
+        try:
+            _, rows = documented(connection, "row-counts")
+        except psycopg.errors.FeatureNotSupported:  # a server without XML cannot run the documented query
+            names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            rows = [
+                ("public", name, connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]) for (name,) in names
+            ]
+        views = {name for (name,) in connection.execute("SELECT viewname FROM pg_views WHERE schemaname = 'public'")}
+    assert ours == {table: count for _, table, count in rows}
+    assert {row["name"] for row in outcome.json["data"] if row["kind"] == "view"} == views
+
+
+def test_tables_without_rights_are_not_counted(server, filled_database, use, iacalls):
+    use(filled_database, STRANGER)
+    outcome = iacalls("db", "tables", "-o", "json")
+    assert outcome.code == 0
+    assert {row["counted"] for row in outcome.json["data"]} <= {"estimate", ""}
+
+
+def test_partitioned_tables_and_other_kinds(server, connection, database, use, iacalls):
+    connection.execute("CREATE TABLE parts (id int) PARTITION BY RANGE (id)")
+    connection.execute("CREATE TABLE part1 PARTITION OF parts FOR VALUES FROM (0) TO (9)")
+    connection.execute("INSERT INTO parts VALUES (1), (2)")
+    connection.execute("CREATE MATERIALIZED VIEW kept AS SELECT 1")
+    use(database)
+    rows = {row["name"]: row for row in iacalls("db", "tables", "-o", "json").json["data"]}
+    assert (rows["parts"]["kind"], rows["parts"]["rows"]) == ("partitioned table", 2)
+    assert rows["kept"]["kind"] == "materialized view"
+    assert "part1" not in rows
+
+
+def test_describe_shows_what_psql_shows(server, filled_database, use, iacalls):
+    use(filled_database, READER)
+    outcome = iacalls("db", "describe", "client_groups", "-o", "json")
+    assert outcome.code == 0
+    described = outcome.json
+    assert [row["column"] for row in described["data"]] == ["id", "client_id", "group_id", "assigned_by", "assigned_at"]
+    assert described["data"][1]["nullable"] is False
+    assert {row["index"] for row in described["indexes"]} == {
+        "client_groups_pkey", "client_groups_client_id_group_id_key", "idx_client_groups_client_id",
+        "idx_client_groups_group_id", "idx_client_groups_assigned_by",
+    }  # fmt: skip
+    assert (
+        "ON DELETE CASCADE"
+        in {row["constraint"]: row["definition"] for row in described["constraints"]}["client_groups_client_id_fkey"]
+    )
+    assert "triggers" not in described
+    clients = iacalls("db", "describe", "clients", "-o", "json").json
+    assert {row["table"] for row in clients["referenced_by"]} == {"call_records", "client_groups"}
+    assert clients["triggers"][0]["state"] == "enabled"
+    assert clients["relation"]["comment"]
+
+
+def test_describe_a_view_and_an_odd_name(server, connection, database, use, iacalls):
+    connection.execute('CREATE TABLE "Año ""[x]""" ("a-b" int)')
+    use(database)
+    view = iacalls("db", "describe", "group_statistics", "-o", "json").json
+    assert view["relation"]["kind"] == "view"
+    assert "success_rate" in view["relation"]["definition"]
+    assert iacalls("db", "describe", 'Año "[x]"', "-o", "json").json["data"][0]["column"] == "a-b"
+    assert iacalls("db", "describe", "USERS").code == 0
+    assert iacalls("db", "describe", "pg_catalog.pg_class").code == 0
+
+
+def test_describe_what_is_not_there(database, use, iacalls):
+    use(database)
+    outcome = iacalls("db", "describe", "call_record")
+    assert outcome.code == 1
+    assert "did you mean call_records" in outcome.error
+    assert "`iacalls db tables`" in iacalls("db", "describe", "zzz").error
+
+
+def test_diagram_of_the_live_database(database, use, iacalls):
+    use(database, READER)
+    text = iacalls("db", "diagram").out
+    assert "batch_calls\n└── call_records.batch_call_id  (on delete cascade)" in text
+    mermaid = iacalls("db", "diagram", "-o", "mermaid").out
+    assert mermaid.startswith("erDiagram\n")
+    assert '    clients ||--o{ client_groups : "client_id (CASCADE)"' in mermaid
+    assert '    clients |o--o{ call_records : "client_id (SET NULL)"' in mermaid
+    dot = iacalls("db", "diagram", "-o", "dot").out
+    assert dot.startswith("digraph")
+    assert dot.count(" -> ") == mermaid.count("--o{") == 12
+
+
+@pytest.mark.parametrize("output", ["text", "mermaid", "dot"])
+def test_diagram_with_odd_names(server, connection, database, use, iacalls, output):
+    connection.execute('CREATE TABLE "ñ ""q""" (id int PRIMARY KEY, "a-b" int REFERENCES users)')
+    use(database)
+    outcome = iacalls("db", "diagram", "-o", output)
+    assert outcome.code == 0
+    assert "a-b" in outcome.out

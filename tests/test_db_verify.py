@@ -1,0 +1,204 @@
+"""`iacalls db verify`: every kind of drift is found, named, and mended by the SQL it prints."""
+
+import bcrypt
+import pytest
+
+from iacalls_cli.operations.db.expected import ObjectKey
+from iacalls_cli.operations.db.mend import statement_of_schema
+from iacalls_cli.operations.db.verify import verify_database
+from iacalls_cli.placeholders import scan
+from tests.servers import OWNER, READER, STRANGER
+
+# One change for each thing that is compared: (statement, object, words of the finding).
+DRIFT = [
+    ("DROP TABLE uploaded_files", "table uploaded_files", "is missing"),
+    ("DROP VIEW batch_call_statistics", "view batch_call_statistics", "is missing"),
+    ("ALTER TABLE clients DROP COLUMN review", "column clients.review", "is missing"),
+    ("DROP VIEW client_call_history; ALTER TABLE clients ALTER phone TYPE text;"
+     + statement_of_schema(ObjectKey("view", "client_call_history", ""), replace=False), "column clients.phone", "has another type"),
+    ("ALTER TABLE users ALTER time TYPE timestamptz", "column users.time", "has another type"),
+    ("ALTER TABLE clients ALTER name DROP NOT NULL", "column clients.name", "allows NULL"),
+    ("ALTER TABLE clients ALTER phone SET NOT NULL", "column clients.phone", "does not allow NULL"),
+    ("ALTER TABLE groups ALTER prefix DROP DEFAULT", "column groups.prefix", "has no default"),
+    ("ALTER TABLE groups ALTER prefix SET DEFAULT '+34'", "column groups.prefix", "has another default"),
+    ("ALTER TABLE uploaded_files DROP CONSTRAINT uploaded_files_pkey", "primary key uploaded_files_pkey", "is missing"),
+    ("ALTER TABLE users DROP CONSTRAINT users_email_key", "unique users_email_key", "is missing"),
+    ("ALTER TABLE users RENAME CONSTRAINT users_email_key TO mail", "unique users_email_key", "is named mail here"),
+    ("ALTER TABLE users DROP CONSTRAINT users_role_check", "check users_role_check", "is missing"),
+    ("ALTER TABLE users DROP CONSTRAINT users_role_check, ADD CONSTRAINT users_role_check CHECK (role IN ('admin', 'User'))",
+     "check users_role_check", "differs"),
+    ("ALTER TABLE call_records DROP CONSTRAINT call_records_batch_call_id_fkey, ADD CONSTRAINT "
+     "call_records_batch_call_id_fkey FOREIGN KEY (batch_call_id) REFERENCES batch_calls",
+     "foreign key call_records_batch_call_id_fkey", "differs"),
+    ("ALTER TABLE groups DROP CONSTRAINT groups_created_by_fkey", "foreign key groups_created_by_fkey", "is missing"),
+    ("DROP INDEX idx_clients_phone", "index idx_clients_phone", "is missing"),
+    ("DROP INDEX idx_clients_phone; CREATE INDEX idx_clients_phone ON clients (phone DESC)", "index idx_clients_phone", "differs"),
+    ("DROP TRIGGER update_users_updated_at ON users", "trigger update_users_updated_at", "is missing"),
+    ("ALTER TABLE users DISABLE TRIGGER update_users_updated_at", "trigger update_users_updated_at", "is DISABLED"),
+    ("CREATE OR REPLACE FUNCTION update_updated_at_column() RETURNS trigger LANGUAGE plpgsql AS "
+     "'BEGIN RETURN NEW; END'", "function update_updated_at_column()", "differs"),
+    ("ALTER SEQUENCE users_id_seq OWNED BY NONE", "column users.id", "does not own its sequence"),
+    ("DROP VIEW group_statistics; CREATE VIEW group_statistics AS SELECT 1 AS id", "column group_statistics.name", "is missing"),
+]  # fmt: skip
+
+
+def run_script(connection, text):
+    """Run statements one by one, as psql does."""
+    statement = ""
+    for kind, piece in scan(text):
+        statement += piece
+        if kind == "semicolon":
+            connection.execute(statement)
+            statement = ""
+
+
+@pytest.mark.parametrize(("statement", "what", "finding"), DRIFT)
+def test_drift_is_found_and_mended(connection, statement, what, finding):
+    connection.execute(statement)
+    found = [(item.object, item.finding) for item in verify_database(connection).findings if item.verdict == "problem"]
+    assert (what, finding) in found
+    # A mended table can bring back what was told under it, so twice.
+    for _ in range(2):
+        for item in verify_database(connection).findings:
+            if item.verdict == "problem" and "is named" not in item.finding:
+                run_script(connection, item.mend)
+    left = [item for item in verify_database(connection).findings if item.verdict == "problem"]
+    assert [item.finding for item in left] == (["is named mail here"] if "RENAME" in statement else [])
+
+
+def test_the_documented_database_has_no_finding(server, connection):
+    assert verify_database(connection).findings == ()
+
+
+def test_a_restored_database_has_no_finding(server, connection):
+    """A dump writes checks with the casts elsewhere; that is not drift."""
+    connection.execute("ALTER TABLE users DROP CONSTRAINT users_role_check")
+    connection.execute(
+        "ALTER TABLE users ADD CONSTRAINT users_role_check CHECK (((role)::text = ANY ((ARRAY['admin'::character varying, "
+        "'user'::character varying, 'agent'::character varying])::text[])))"
+    )
+    connection.execute(
+        "CREATE OR REPLACE FUNCTION update_updated_at_column() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN\n  NEW.updated_at = NOW();\n  RETURN NEW;\nEND;$$"
+    )
+    connection.execute("ALTER TABLE users ALTER created_at SET DEFAULT CURRENT_TIMESTAMP")
+    assert verify_database(connection).problems == 0
+
+
+def test_what_the_schema_does_not_know_is_only_noted(server, connection):
+    connection.execute("CREATE TABLE agents (id serial PRIMARY KEY)")
+    connection.execute(
+        "ALTER TABLE groups ADD agent_id varchar(255); CREATE INDEX idx_groups_agent_id ON groups (agent_id)"
+    )
+    verification = verify_database(connection)
+    noted = {(item.verdict, item.object) for item in verification.findings}
+    assert noted == {
+        ("note", "table agents"),
+        ("note", "column groups.agent_id"),
+        ("note", "index idx_groups_agent_id"),
+    }
+    assert verification.problems == 0
+
+
+def test_an_invalid_index_is_found(server, connection):
+    connection.execute("INSERT INTO clients (name, phone) VALUES ('a', '1'), ('b', '1')")
+    with pytest.raises(Exception, match="unique"):
+        connection.execute("CREATE UNIQUE INDEX CONCURRENTLY half ON clients (phone)")
+    connection.execute("DROP INDEX idx_clients_phone; ALTER INDEX half RENAME TO idx_clients_phone")
+    findings = [item.finding for item in verify_database(connection).findings]
+    assert "is INVALID" in findings
+
+
+def test_lineage_b_is_told_table_by_table(server, empty_database, use, iacalls):
+    """What another generator of the application makes: no checks, no triggers, other columns."""
+    with server.connect(empty_database, OWNER) as connection:
+        connection.execute("CREATE TABLE users (id serial PRIMARY KEY, username varchar(50) UNIQUE NOT NULL)")
+        connection.execute('CREATE TABLE groups (id serial PRIMARY KEY, "created-by" integer)')
+    use(empty_database)
+    outcome = iacalls("db", "verify", "-o", "json")
+    assert outcome.code == 4
+    states = {row["name"]: row["state"] for row in outcome.json["data"]}
+    assert states["users"] == "problem"
+    assert states["call_records"] == "missing"
+    objects = {(item["object"], item["finding"]) for item in outcome.json["findings"]}
+    assert ("column groups.created-by", "has another type") in objects
+    assert ("table call_records", "is missing") in objects
+    assert not any("call_records." in what for what, _ in objects)
+
+
+def test_exit_codes_and_counts(server, filled_database, use, iacalls):
+    use(filled_database)
+    outcome = iacalls("db", "verify", "-o", "json")
+    assert outcome.code == 0
+    with server.connect(filled_database, OWNER) as connection:
+        for row in outcome.json["data"]:
+            if row["kind"] == "table":
+                count = connection.execute(f"SELECT count(*) FROM {row['name']}").fetchone()[0]
+                assert (row["rows"], row["counted"]) == (count, "exact")
+        connection.execute("DROP INDEX idx_clients_phone")
+    outcome = iacalls("db", "verify")
+    assert outcome.code == 4
+    assert "index idx_clients_phone" in outcome.out
+    assert "1 differences" in outcome.error
+
+
+def test_the_mending_sql_mends(server, filled_database, use, iacalls):
+    use(filled_database)
+    with server.connect(filled_database, OWNER) as connection:
+        connection.execute("DROP INDEX idx_clients_phone; ALTER TABLE users DISABLE TRIGGER USER")
+        outcome = iacalls("db", "verify", "--sql")
+        assert outcome.code == 4
+        run_script(connection, outcome.out)
+    assert iacalls("db", "verify").code == 0
+
+
+def test_estimates_are_marked(server, connection, monkeypatch):
+    monkeypatch.setattr("iacalls_cli.operations.db.tables.COUNTED_ROWS", 10)
+    connection.execute("INSERT INTO clients (name) SELECT 'x' FROM generate_series(1, 1000)")
+    connection.execute("ANALYZE clients")
+    connection.execute("INSERT INTO clients (name) VALUES ('one more')")
+    tables = {table.name: table for table in verify_database(connection, estimate=True).tables}
+    assert (tables["clients"].rows, tables["clients"].counted) == (1000, "estimate")
+    assert tables["users"].counted == "exact"
+    tables = {table.name: table for table in verify_database(connection).tables}
+    assert (tables["clients"].rows, tables["clients"].counted) == (1001, "exact")
+
+
+def test_a_read_only_role_may_verify(server, filled_database, use, iacalls):
+    use(filled_database, READER)
+    assert iacalls("db", "verify").code == 0
+
+
+def test_a_role_without_any_right_is_told_what_it_may_not(server, filled_database, use, iacalls):
+    use(filled_database, STRANGER)
+    outcome = iacalls("db", "verify", "-o", "json")
+    assert outcome.code == 0
+    assert any("passwords were not checked" in item["finding"] for item in outcome.json["findings"])
+    assert {row["counted"] for row in outcome.json["data"]} <= {"estimate", ""}
+
+
+@pytest.mark.parametrize("prefix", [b"2a", b"2b"])
+def test_the_default_password_is_found_and_never_shown(server, connection, database, use, iacalls, prefix):
+    stored = bcrypt.hashpw(b"admin123", bcrypt.gensalt(4, prefix=prefix)).decode()
+    connection.execute(
+        "INSERT INTO users (username, email, password, role) VALUES ('otra', 'o', %s, 'user'), ('broken', 'b', 'plain', 'user')",
+        [stored],
+    )
+    use(database)
+    outcome = iacalls("db", "verify")
+    assert outcome.code == 0
+    assert "user otra" in outcome.out
+    assert "set-password otra" in outcome.out
+    assert "user admin" not in outcome.out
+    assert stored not in outcome.out + outcome.err
+
+
+def test_a_hostile_name_stays_a_name(server, connection, database, use, iacalls):
+    connection.execute('CREATE TABLE "x; DROP TABLE users; --" (id int)')
+    connection.execute('CREATE TABLE "bo""ld\x1b[31m[red]" (id int)')
+    use(database)
+    outcome = iacalls("db", "verify")
+    assert outcome.code == 0
+    assert "\x1b" not in outcome.out
+    assert iacalls("db", "tables").code == 0
+    assert connection.execute("SELECT count(*) FROM users").fetchone() == (1,)

@@ -1,0 +1,106 @@
+"""`iacalls monitor`: the documented monitoring queries, row for row."""
+
+import contextlib
+import time
+
+import pytest
+
+from tests.servers import OWNER, READER
+from tests.test_report_documented import documented
+
+
+def test_sizes_are_the_documented_ones(server, filled_database, use, iacalls):
+    use(filled_database)
+    outcome = iacalls("monitor", "sizes", "-o", "json")
+    assert outcome.code == 0
+    with server.connect(filled_database, OWNER) as connection:
+        names, rows = documented(connection, "sizes")
+        pretty = dict(connection.execute(
+            "SELECT relname, pg_size_pretty(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r'").fetchall())  # fmt: skip
+    ours = outcome.json["data"]
+    assert names == ["tablename", "size"]
+    assert {row["tablename"] for row in ours} == {table for table, _ in rows}
+    assert {table: pretty[table] for table, _ in rows} == dict(rows)
+    assert [row["size"] for row in ours] == sorted((row["size"] for row in ours), reverse=True)
+    assert sum(row["share_percent"] for row in ours) == pytest.approx(100, abs=1)
+
+
+def test_indexes_are_the_documented_ones(server, filled_database, use, iacalls):
+    use(filled_database, READER)
+    ours = iacalls("monitor", "indexes", "-o", "json").json["data"]
+    with server.connect(filled_database, OWNER) as connection:
+        names, rows = documented(connection, "indexes")
+    assert [tuple(row[name] for name in names) for row in ours] == rows
+    assert len(rows) == 43 + 15
+    only = iacalls("monitor", "indexes", "--table", "users", "-o", "json").json["data"]
+    assert {row["tablename"] for row in only} == {"users"}
+
+
+def test_connections_are_the_documented_ones(server, filled_database, use, iacalls):
+    use(filled_database)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            session = stack.enter_context(server.connect(filled_database, OWNER))
+            session.execute("SELECT 'ñ'")
+        idle = stack.enter_context(server.connect(filled_database, OWNER))
+        idle.execute("BEGIN")
+        idle.execute("SELECT 1")
+        ours = iacalls("monitor", "connections", "-o", "json").json["data"]
+        with server.connect("postgres") as admin:
+            text = (documented_text("connections")).replace("iacalls_db", filled_database)
+            cursor = admin.execute(text)
+            names = [column.name for column in cursor.description]
+            pids = {row[0] for row in cursor}
+        assert set(names) <= set(ours[0])
+        itself = {row["pid"] for row in ours if row["application_name"] == "iacalls/monitor connections"}
+        assert {row["pid"] for row in ours} - itself == pids
+        assert {row["state"] for row in ours} == {"idle", "idle in transaction", "active"}
+        waiting = iacalls("monitor", "connections", "--state", "idle in transaction", "-o", "json").json["data"]
+        assert [row["pid"] for row in waiting] == [idle.info.backend_pid]
+        assert waiting[0]["query"] == "SELECT 1"
+        assert waiting[0]["age"]
+        idle.execute("ROLLBACK")
+
+
+def documented_text(name):
+    from tests.test_report_documented import FOLDER
+
+    return (FOLDER / f"{name}.sql").read_text()
+
+
+def test_a_table_whose_name_needs_quotes(connection, database, use, iacalls):
+    """The documented query fails on such a name."""
+    connection.execute('CREATE TABLE "Año Nuevo" (id int PRIMARY KEY)')
+    use(database)
+    assert "Año Nuevo" in iacalls("monitor", "sizes").out
+    assert (
+        iacalls("monitor", "indexes", "--table", "Año Nuevo", "-o", "json").json["data"][0]["indexname"]
+        == "Año Nuevo_pkey"
+    )
+
+
+def test_monitoring_waits_for_no_lock(server, database, use, iacalls):
+    use(database)
+    with server.connect(database, OWNER) as other, other.transaction():
+        other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        outcome = iacalls("monitor", "sizes")
+        assert time.monotonic() - began < 5
+        assert outcome.code == 1
+        assert "lock timeout" in outcome.error
+
+
+def test_monitoring_is_named_and_limited(server, database, use, iacalls):
+    use(database)
+    row = next(row for row in iacalls("monitor", "connections", "-o", "json").json["data"] if row["state"] == "active")
+    assert row["application_name"] == "iacalls/monitor connections"
+    assert "statement_timeout 5s, lock_timeout 50ms" in iacalls("monitor", "sizes", "-v").err
+
+
+def test_query_texts_with_controls_stay_harmless(server, database, use, iacalls):
+    use(database)
+    with server.connect(database, OWNER) as session:
+        session.execute("SELECT '\x1b[31m', 'a\nb'")
+        out = iacalls("monitor", "connections").out
+        assert "\x1b" not in out
+        assert "\\x1b[31m" in out

@@ -1,0 +1,265 @@
+"""`iacalls report`: commands made from files, typed values, the user's own queries."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from iacalls_cli.errors import UsageError
+from iacalls_cli.operations.report import Clock, list_reports, read_moment, read_value
+from iacalls_cli.queries import Parameter, load_topic
+from tests.command_line import run_terminal
+from tests.servers import OWNER, READER
+
+BOGOTA = Clock(datetime(2025, 10, 30, 2, 30, tzinfo=UTC), ZoneInfo("America/Bogota"))  # 21:30 of the day before there
+REPORTS = [query.name.removeprefix("report/") for query in load_topic("report")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The user's own query folder, named in the config file."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (tmp_path / "iacalls.toml").write_text('[queries]\nfolder = "mine"\n')
+    return mine
+
+
+@pytest.mark.parametrize("output", ["table", "json", "jsonl", "csv", "tsv", "markdown", "html"])
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_report_in_every_format(filled_database, use, iacalls, name, output):
+    use(filled_database, READER)
+    arguments = ["1"] if name == "client-history" else []
+    outcome = iacalls("report", name, *arguments, "-o", output)
+    assert outcome.code == 0
+    assert outcome.out
+    if output == "json":
+        assert isinstance(outcome.json["data"], list)
+        assert "parameters" in outcome.json
+    if output == "csv":
+        header = next(csv.reader(io.StringIO(outcome.out)))
+        assert len(header) > 1
+
+
+def test_alone_it_lists_them(iacalls):
+    outcome = iacalls("report")
+    assert outcome.code == 0
+    for name in REPORTS:
+        assert name in outcome.out
+    rows = iacalls("report", "list", "-o", "json").json["data"]
+    assert {row["name"] for row in rows} == set(REPORTS)
+    assert all(row["description"] for row in rows)
+
+
+def test_show_prints_the_sql(iacalls):
+    outcome = iacalls("report", "show", "stats")
+    assert outcome.out.startswith("-- ")
+    assert "llamadas_completadas" in outcome.out
+
+
+def test_check_prepares_all_and_finds_what_cannot_run(server, filled_database, use, iacalls, folder):
+    use(filled_database)
+    assert iacalls("report", "check").code == 0
+    with server.connect(filled_database, OWNER) as connection:
+        connection.execute("ALTER TABLE whatsapp_conversations RENAME client_name TO name")
+    (folder / "broken.sql").write_text("-- Broken.\nSELECT nothing FROM users")
+    outcome = iacalls("report", "check", "-o", "json")
+    assert outcome.code == 4
+    problems = {row["name"]: row["problem"] for row in outcome.json["data"] if row["state"] == "problem"}
+    assert set(problems) == {"whatsapp", "broken"}
+    assert "client_name" in problems["whatsapp"]
+    assert "2 of 10" in outcome.error
+
+
+def test_a_file_in_the_users_folder_is_a_command(filled_database, use, iacalls, folder):
+    (folder / "by-status.sql").write_text(
+        "-- Calls by status, más o menos.\n-- param: least integer = 0 -- only states with this many calls\n"
+        "SELECT status AS estado, count(*) AS llamadas FROM call_records GROUP BY status HAVING count(*) >= :least ORDER BY 1"
+    )
+    use(filled_database)
+    outcome = iacalls("report", "by-status", "--least", "1", "-o", "json")
+    assert outcome.code == 0
+    assert outcome.json["parameters"] == {"least": 1}
+    assert {"estado", "llamadas"} == set(outcome.json["data"][0])
+    assert "by-status" in iacalls("report").out
+    assert "by-status" in iacalls("report", "--help").out
+    assert "only states with this many calls" in " ".join(iacalls("report", "by-status", "--help").out.split())
+    assert iacalls("report", "show", "by-status").code == 0
+
+
+def test_a_users_file_never_takes_a_built_in_name(iacalls, folder):
+    (folder / "stats.sql").write_text("-- Mine.\nSELECT 1")
+    assert "General figures" in iacalls("report", "list").out
+    assert "llamadas_completadas" in iacalls("report", "show", "stats").out
+
+
+def test_a_broken_file_of_the_user_breaks_only_itself(filled_database, use, iacalls, folder):
+    (folder / "bad.sql").write_text("SELECT 1")
+    use(filled_database)
+    assert iacalls("report", "groups").code == 0
+    assert iacalls("report", "--help").code == 0
+    outcome = iacalls("report", "list", "-o", "json")
+    assert outcome.code == 0
+    assert "no header" in next(row["problem"] for row in outcome.json["data"] if row["name"] == "bad")
+    outcome = iacalls("report", "bad")
+    assert outcome.code == 2
+    assert "has no header" in outcome.error
+
+
+def test_a_broken_config_does_not_break_the_help(iacalls, tmp_path):
+    (tmp_path / "iacalls.toml").write_text("nonsense = 1")
+    assert iacalls("--help").code == 0
+    outcome = iacalls("report", "--help")
+    assert outcome.code == 0
+    assert "unknown key 'nonsense'" in outcome.err
+    assert iacalls("report", "groups").code == 2
+
+
+def test_run_any_file_with_a_header(filled_database, use, iacalls, tmp_path):
+    file = tmp_path / "año.sql"
+    file.write_text(
+        "-- Echo.\n-- param: a integer\n-- param: b text = x\n-- param: c date = null\n-- param: d boolean = false\n"
+        "-- param: e numeric = 1.50\n-- param: f interval = 1 day\nSELECT :a AS a, :b AS b, :c AS c, :d AS d, :e AS e, :f AS f"
+    )
+    use(filled_database)
+    outcome = iacalls(
+        "report", "run", str(file), "--param", "a=7", "--param", "b=ñ=ñ", "--param", "c=2025-10-29", "-o", "json"
+    )
+    assert outcome.json["data"] == [{"a": 7, "b": "ñ=ñ", "c": "2025-10-29", "d": False, "e": 1.5, "f": "1 day"}]
+    for arguments, words in [
+        ([], "the parameter a is missing"),
+        (["--param", "a"], "has no ="),
+        (["--param", "z=1"], "has no parameter z"),
+        (["--param", "a=x"], "a is not a integer: x"),
+        (["--param", "a=1", "--param", "d=perhaps"], "d is not a boolean: perhaps"),
+        (["--param", "a=1", "--param", "c=29/10/2025"], "c is not a date"),
+        (["--param", "a=1", "--param", "e=1,5"], "e is not a numeric"),
+    ]:
+        outcome = iacalls("report", "run", str(file), *arguments)
+        assert outcome.code == 2
+        assert words in outcome.error
+    outcome = iacalls("report", "run", str(file), "--param", "a=1", "--param", "f=soon")
+    assert outcome.code == 1
+    assert "interval" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("SELECT 1", 2, "has no header"),
+        ("-- Two.\nSELECT 1; SELECT 2", 2, "2 statements"),
+        ("-- Writes.\n-- effect: write\nDELETE FROM users", 2, "reports only read"),
+        ("-- Lies.\nDELETE FROM users", 1, "read-only transaction"),
+        ("-- Lies.\nSELECT set_config('transaction_read_only', 'off', false); DELETE FROM users", 2, "2 statements"),
+        ("-- Wrong.\nSELECT nothing\nFROM users", 1, 'column "nothing" does not exist (line 2 of the SQL)'),
+        ("-- Wrong.\nSELECT * FROM nothing", 1, "iacalls db verify"),
+        ("-- Wrong.\nSELEC 1", 1, "syntax error"),
+        ("-- Wrong.\nCREATE TABLE x (a int)", 1, "read-only transaction"),
+        ("-- Out.\nCOPY users TO STDOUT", 1, "COPY"),
+        ("-- Out.\nCOPY users FROM STDIN", 1, "COPY"),
+    ],
+)
+def test_a_file_that_cannot_run_is_told_in_one_line(filled_database, use, iacalls, tmp_path, server, text, code, words):
+    file = tmp_path / "x.sql"
+    file.write_text(text)
+    use(filled_database)
+    outcome = iacalls("report", "run", str(file))
+    assert outcome.code == code
+    assert words in outcome.error
+    with server.connect(filled_database, OWNER) as connection:
+        assert connection.execute("SELECT count(*) > 0 FROM users").fetchone() == (True,)
+
+
+def test_a_result_without_rows_still_has_its_columns(connection, database, use, iacalls):
+    use(database)
+    assert iacalls("report", "whatsapp", "-o", "csv").out == "phone_number,client_name,status,sent_at,received_at\r\n"
+    assert iacalls("report", "whatsapp", "-o", "json").json["data"] == []
+    assert "phone_number" in iacalls("report", "whatsapp").out
+
+
+def test_repeated_column_names_are_told_apart(database, use, iacalls, tmp_path):
+    file = tmp_path / "x.sql"
+    file.write_text("-- Twice.\nSELECT 1 AS a, 2 AS a, 3 AS a")
+    use(database)
+    assert iacalls("report", "run", str(file), "-o", "json").json["data"] == [{"a": 1, "a_2": 2, "a_3": 3}]
+
+
+def test_long_text_is_shortened_at_a_terminal_only(server, connection, database, use, iacalls):
+    text = "Larga historia. " * 40
+    client = connection.execute("INSERT INTO clients (name) VALUES ('Ñ') RETURNING id").fetchone()[0]
+    connection.execute(
+        "INSERT INTO call_records (client_id, phone_number, status, transcript_summary) VALUES (%s, '+57', 'completed', %s)",
+        [client, text],
+    )
+    dsn = use(database)
+    assert text in iacalls("report", "calls", "-o", "csv").out
+    assert text in iacalls("report", "calls", "-o", "json").out
+    assert text.strip() in iacalls("report", "calls").out
+    _, screen = run_terminal("report", "calls", env={"IACALLS_DSN": dsn})
+    assert text not in screen
+    assert "…" in screen
+
+
+def test_today_depends_on_the_zone(connection, database, use, iacalls):
+    """02:30 UTC is still the day before in Bogotá; stored timestamps are UTC and shown as stored."""
+    client = connection.execute("INSERT INTO clients (name) VALUES ('x') RETURNING id").fetchone()[0]
+    for moment in ("2025-10-29 04:59", "2025-10-29 05:01"):
+        connection.execute(
+            "INSERT INTO call_records (client_id, phone_number, status, call_ended_at) VALUES (%s, '1', 'completed', %s)",
+            [client, moment],
+        )
+    use(database)
+    since = ["report", "calls", "--since", "2025-10-29", "-o", "json"]
+    assert len(iacalls(*since).json["data"]) == 2
+    [row] = iacalls(*since, "--tz", "America/Bogota").json["data"]
+    assert row["call_ended_at"] == "2025-10-29 05:01:00"
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("today", "2025-10-29 05:00"), ("yesterday", "2025-10-28 05:00"), ("2025-10-29", "2025-10-29 05:00"),
+        ("2025-10-29 14:00", "2025-10-29 19:00"), ("2025-10-29T14:00:00Z", "2025-10-29 14:00"),
+        ("2025-10-29T14:00+02:00", "2025-10-29 12:00"), ("24h", "2025-10-29 02:30"), ("7d", "2025-10-23 02:30"),
+        ("2w", "2025-10-16 02:30"), ("30 min", "2025-10-30 02:00"), ("now", "2025-10-30 02:30"),
+    ],
+)  # fmt: skip
+def test_moments(text, utc):
+    assert read_moment(text, BOGOTA).astimezone(UTC) == datetime.fromisoformat(utc).replace(tzinfo=UTC)
+    parameter = Parameter("since", "timestamp", False, None, (), "")
+    assert read_value(parameter, text, BOGOTA) == datetime.fromisoformat(utc)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "7", "7y", "2025-13-01", "99999999999d", "29/10/2025"])
+def test_what_is_no_moment(text):
+    parameter = Parameter("since", "timestamp", False, None, (), "")
+    with pytest.raises(UsageError, match="since is not a timestamp"):
+        read_value(parameter, text, BOGOTA)
+
+
+def test_values_cannot_change_the_sql(filled_database, use, iacalls, server):
+    """Values travel apart from the statement."""
+    use(filled_database)
+    nasty = "x'; DROP TABLE users; --"
+    outcome = iacalls("report", "durations", "--group", nasty, "-o", "json")
+    assert outcome.code == 0
+    assert outcome.json["data"] == []
+    assert outcome.json["parameters"]["group"] == nasty
+    with server.connect(filled_database, OWNER) as connection:
+        assert connection.execute("SELECT to_regclass('users') IS NOT NULL").fetchone() == (True,)
+
+
+def test_listing_needs_no_database():
+    assert [report.name for report in list_reports(None)] == REPORTS
+
+
+def test_json_of_a_jsonb_column(database, use, iacalls, tmp_path, connection):
+    connection.execute("""INSERT INTO clients (name, metadata) VALUES ('x', '{"á": [1.10, null, "\\n"], "b": {}}')""")
+    file = tmp_path / "x.sql"
+    file.write_text("-- JSON.\nSELECT metadata, ARRAY['a', NULL, '{}'] AS list FROM clients")
+    use(database)
+    outcome = iacalls("report", "run", str(file), "-o", "jsonl")
+    assert json.loads(outcome.out) == {"metadata": {"á": [1.1, None, "\n"], "b": {}}, "list": ["a", None, "{}"]}
+    assert "1.10" in outcome.out

@@ -1,0 +1,297 @@
+"""The embedded server: made once, shared, recovered, refused where it must be."""
+
+import concurrent.futures
+import contextlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from iacalls_cli.embedded import places as places_module
+from iacalls_cli.embedded.account import Account, server_account
+from iacalls_cli.embedded.bundle import bundled, find_program
+from iacalls_cli.embedded.places import find_places
+from iacalls_cli.embedded.server import embedded_server
+from iacalls_cli.errors import IacallsError
+from tests.command_line import run_process, run_terminal, start_process
+
+
+@pytest.fixture
+def home(monkeypatch):
+    """A data folder of its own that every account may enter; its server is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="iacalls-home-"))
+    folder.chmod(0o755)
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+    yield folder
+    embedded_server().destroy()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def server(home):
+    return embedded_server()
+
+
+def connect(server, **keywords):
+    return psycopg.connect(**{**server.conninfo("postgres"), **keywords})
+
+
+def postmaster(server):
+    return int((server.places.data / "postmaster.pid").read_text().split()[0])
+
+
+def wait_until(condition, seconds=20):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_life(server):
+    assert server.status().state == "absent"
+    assert server.start() is True
+    assert server.start() is False
+    assert server.status().state == "running"
+    with connect(server) as session:
+        assert session.info.server_version // 10_000 == server.bundle.major
+    assert server.stop() is True
+    assert server.stop() is False
+    assert server.status().state == "stopped"
+    assert server.start() is True
+    server.destroy()
+    assert server.status().state == "absent"
+    assert not server.places.home.exists()
+
+
+def test_it_has_no_tcp_address(server):
+    server.start()
+    with connect(server) as session:
+        assert session.execute("SHOW listen_addresses").fetchone() == ("",)
+    listening = [c for c in psutil.Process(postmaster(server)).net_connections("inet") if c.status == "LISTEN"]
+    assert listening == []
+
+
+def test_nobody_gets_in_without_the_password(server):
+    server.start()
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        connect(server, password="", passfile="/dev/null")
+    with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+        connect(server, password="wrong")
+    assert stat.S_IMODE(server.places.passfile.stat().st_mode) == 0o600
+    assert server.places.passfile.stat().st_uid == os.geteuid()
+    assert stat.S_IMODE(server.places.socket_folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(server.places.data.stat().st_mode) == 0o700
+    hba = (server.places.data / "pg_hba.conf").read_text()
+    methods = {line.split()[-1] for line in hba.splitlines() if line.strip() and not line.startswith("#")}
+    assert methods == {"scram-sha-256"}
+
+
+def test_its_dsn_serves_other_programs(server):
+    server.start()
+    dsn = server.status().dsn.replace("dbname=iacalls_db", "dbname=postgres")
+    done = subprocess.run([find_program("psql"), "-XAtc", "SELECT 'año'", dsn], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("año\n", 0)
+
+
+def test_utf8_whatever_the_locale(server, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    server.start()
+    with connect(server) as session:
+        assert session.execute("SELECT upper('ñandú'), getdatabaseencoding()").fetchone() == ("ÑANDÚ", "UTF8")
+
+
+def test_two_starts_at_once_end_with_one_server(home):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(lambda _: run_process("server", "start"), range(4)))
+    assert [outcome.code for outcome in outcomes] == [0] * 4
+    assert sum("is started" in outcome.err for outcome in outcomes) == 1
+    data = str(embedded_server().places.data)
+    servers = [
+        p for p in psutil.process_iter(["cmdline"]) if data in (p.info["cmdline"] or []) and "postgres" in p.name()
+    ]
+    assert len(servers) == 1
+
+
+def test_it_outlives_the_command_that_started_it(home):
+    assert run_process("server", "start").code == 0
+    assert embedded_server().is_running()
+
+
+def test_recovery_after_kill_9(server):
+    server.start()
+    with connect(server) as session:
+        session.execute("CREATE TABLE kept AS SELECT 1 AS a")
+    with contextlib.closing(connect(server)) as busy:
+        busy.execute("CREATE TABLE lost AS SELECT 1 AS a")
+        os.kill(postmaster(server), signal.SIGKILL)
+    wait_until(lambda: not server.is_running())
+    assert server.start() is True
+    with connect(server) as session:
+        assert session.execute("SELECT to_regclass('kept') IS NOT NULL, to_regclass('lost') IS NULL").fetchone() == (
+            True,
+            True,
+        )
+
+
+def test_a_command_waits_for_a_server_in_recovery(server, iacalls):
+    server.start()
+    assert iacalls("db", "init", "--dsn", "embedded").code == 0
+    with contextlib.closing(connect(server)) as session:
+        os.kill(session.info.backend_pid, signal.SIGKILL)
+    assert iacalls("db", "tables", "--dsn", "embedded").code == 0
+
+
+def test_a_killed_initdb_leaves_nothing_that_counts(home):
+    starting = start_process("server", "start")
+    wait_until(lambda: list(home.glob("iacalls/server/data.partial-*/data/base")))
+    starting.kill()
+    starting.communicate()
+    assert not embedded_server().places.data.exists()
+    assert run_process("server", "start").code == 0
+    assert embedded_server().is_running()
+
+
+def test_a_foreign_process_with_the_old_process_id_does_not_block(server):
+    server.start()
+    server.stop()
+    account = server.account
+    lines = f"{{pid}}\n{server.places.data}\n1700000000\n5432\n{server.places.socket_folder}\n\n  1 2\n"
+    identity = {"user": account.uid, "group": account.gid} if account.switch else {}
+    with subprocess.Popen(["/bin/sleep", "60"], cwd="/", **identity) as foreign:
+        lock_file = server.places.data / "postmaster.pid"
+        lock_file.write_text(lines.format(pid=foreign.pid))
+        account.give(lock_file)
+        try:
+            assert server.start() is True
+        finally:
+            foreign.kill()
+
+
+def test_data_of_another_major_version_are_named(server, iacalls):
+    server.start()
+    server.stop()
+    marker = server.places.data / "PG_VERSION"
+    marker.write_text("13\n")
+    outcome = iacalls("db", "tables", "--dsn", "embedded")
+    assert outcome.code == 1
+    assert "PostgreSQL 13" in outcome.error
+    assert f"PostgreSQL {server.bundle.major}" in outcome.error
+    assert marker.read_text() == "13\n"
+
+
+def test_permissions_of_other_folders_stay(home, tmp_path_factory):
+    closed = tmp_path_factory.mktemp("closed")
+    closed.chmod(0o700)
+    before = {path: path.stat().st_mode for path in (home, home.parent, Path.home(), closed, Path(sys.prefix))}
+    embedded_server().start()
+    assert {path: path.stat().st_mode for path in before} == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another account")
+def test_root_works_from_a_closed_folder(monkeypatch, tmp_path):
+    """Neither the programs nor the data can be where root alone may look."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    state = Path(tempfile.mkdtemp(prefix="iacalls-state-"))
+    state.chmod(0o755)
+    monkeypatch.setattr(places_module, "SYSTEM_STATE", state)
+    monkeypatch.setenv("XDG_DATA_HOME", str(closed))
+    private = bundled().copy_to(closed / "programs")
+    account = server_account()
+    places = find_places(account)
+    assert places.home.is_relative_to(state)
+    from iacalls_cli.embedded.server import Server
+
+    server = Server(private, account, places)
+    try:
+        assert server.start() is True
+        with connect(server) as session:
+            assert session.execute("SELECT 1").fetchone() == (1,)
+        assert psutil.Process(postmaster(server)).uids().real == account.uid != 0
+        assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    finally:
+        server.destroy()
+        shutil.rmtree(state)
+
+
+def test_a_long_path_gets_a_short_socket(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ("x" * 120)))
+    account = Account("me", os.geteuid(), os.getegid(), switch=False)
+    places = find_places(account)
+    assert len(os.fsencode(places.socket)) <= 103
+    assert "x" * 120 in str(places.home)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_data_folder_that_cannot_be_made(monkeypatch, tmp_path):
+    tmp_path.chmod(0o500)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "no"))
+    with pytest.raises(IacallsError, match="cannot make"):
+        embedded_server().start()
+
+
+def test_status_tells_where_everything_is(server, iacalls):
+    outcome = iacalls("server", "status", "-o", "json")
+    assert outcome.code == 3
+    assert outcome.json["data"][0]["state"] == "absent"
+    assert "server start" in outcome.error
+    assert iacalls("server", "start").code == 0
+    outcome = iacalls("server", "status", "-o", "json")
+    assert outcome.code == 0
+    row = outcome.json["data"][0]
+    assert row["state"] == "running"
+    assert row["size"] > 1_000_000
+    assert "password=" not in row["dsn"]
+
+
+def test_destroy_needs_the_name(server, iacalls):
+    server.start()
+    outcome = iacalls("server", "destroy")
+    assert outcome.code == 2
+    assert "--confirm iacalls_db" in outcome.error
+    assert iacalls("server", "destroy", "--confirm", "other").code == 2
+    outcome = iacalls("server", "destroy", "--dry-run")
+    assert outcome.code == 0
+    assert "plan: remove" in outcome.err
+    assert server.is_running()
+    assert iacalls("server", "destroy", "--confirm", "iacalls_db").code == 0
+    assert server.status().state == "absent"
+    assert iacalls("server", "destroy", "--yes").code == 0
+
+
+def test_destroy_asks_for_the_name_at_a_terminal(server):
+    server.start()
+    code, screen = run_terminal("server", "destroy", answers=[("to go on: ", "iacalls\n")])
+    assert code == 1
+    assert "nothing was changed" in screen
+    assert server.is_running()
+    code, _ = run_terminal("server", "destroy", answers=[("to go on: ", "iacalls_db\n")])
+    assert code == 0
+    assert server.status().state == "absent"
+
+
+def test_the_callers_pg_variables_do_not_reach_it(server, iacalls, monkeypatch):
+    for name, value in {"PGHOST": "nowhere.invalid", "PGPORT": "1", "PGPASSWORD": "x", "PGSSLMODE": "require",
+                        "PGSERVICE": "nowhere", "PGOPTIONS": "-c bogus=1", "PGDATA": "/nowhere"}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert iacalls("db", "init", "--dsn", "embedded").code == 0
+    assert os.environ["PGHOST"] == "nowhere.invalid"
+
+
+@pytest.mark.slow
+def test_a_stop_in_the_middle_of_recovery_ends(server):
+    """PostgreSQL 18 may hang when it is told to stop while it recovers from a crash."""
+    server.start()
+    with contextlib.closing(connect(server)) as session:
+        os.kill(session.info.backend_pid, signal.SIGKILL)
+    assert server.stop() is True
+    assert server.start() is True

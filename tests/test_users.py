@@ -1,0 +1,163 @@
+"""`iacalls users`: who there is, and passwords as the application reads them."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import bcrypt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iacalls_cli.errors import UsageError
+from iacalls_cli.operations.users import DEFAULT_PASSWORD, check_password, hash_password, is_password
+from tests.command_line import run_terminal
+from tests.servers import OWNER, READER
+
+# Made by bcryptjs 2.4.3, the library of the application: hashSync("Contraseña-1", 12).
+FROM_BCRYPTJS = "$2a$12$3PeRFP0U3Sd8fKmw6/vlzewtBNKxMpYCBE8nzSgly.VR/HP/j1ErW"
+
+
+def stored(connection, username="admin"):
+    return connection.execute("SELECT password FROM users WHERE username = %s", [username]).fetchone()[0]
+
+
+def test_list_never_shows_a_hash(server, filled_database, use, iacalls):
+    use(filled_database)
+    with server.connect(filled_database, OWNER) as connection:
+        hashes = [
+            password for (password,) in connection.execute("SELECT password FROM users WHERE password LIKE '$2%'")
+        ]
+        active = {name for (name,) in connection.execute("SELECT username FROM users WHERE is_active IS NOT false")}
+        everyone = {name for (name,) in connection.execute("SELECT username FROM users")}
+    for output in ("table", "json", "csv", "html"):
+        outcome = iacalls("users", "list", "-o", output)
+        assert outcome.code == 0
+        assert "password" not in outcome.out
+        assert not any(hashed in outcome.out for hashed in hashes)
+    assert {row["username"] for row in iacalls("users", "list", "-o", "json").json["data"]} == active
+    assert {row["username"] for row in iacalls("users", "list", "--inactive", "-o", "json").json["data"]} == everyone
+    admins = iacalls("users", "list", "--role", "admin", "--inactive", "-o", "json").json["data"]
+    assert {row["role"] for row in admins} == {"admin"}
+
+
+def test_set_password(connection, database, use, iacalls):
+    use(database)
+    before, updated = stored(connection), connection.execute("SELECT updated_at FROM users").fetchone()[0]
+    outcome = iacalls("users", "set-password", "admin", "--password-stdin", stdin="Más segura ñ\n")
+    assert outcome.code == 0
+    after = stored(connection)
+    assert after != before
+    assert after.startswith("$2b$12$")
+    assert bcrypt.checkpw("Más segura ñ".encode(), after.encode())
+    assert "Más segura" not in outcome.out + outcome.err
+    assert after not in outcome.out + outcome.err
+    assert connection.execute("SELECT updated_at FROM users").fetchone()[0] > updated
+
+
+def test_dry_run_rolls_back(connection, database, use, iacalls):
+    use(database)
+    before = stored(connection)
+    outcome = iacalls("users", "set-password", "admin", "--password-stdin", "--dry-run", stdin="Otra contraseña\n")
+    assert outcome.code == 0
+    assert "would be" in outcome.err
+    assert stored(connection) == before
+    assert (
+        iacalls("users", "set-password", "nobody", "--password-stdin", "--dry-run", stdin="Otra contraseña\n").code == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("password", "message"),
+    [("", "is empty"), (DEFAULT_PASSWORD, "documented default"), ("x" * 73, "73 bytes"), ("ñ" * 37, "74 bytes")],
+)
+def test_an_unusable_password_is_refused_before_connecting(iacalls, password, message):
+    outcome = iacalls("users", "set-password", "admin", "--password-stdin", stdin=password + "\n")
+    assert outcome.code == 2
+    assert message in outcome.error
+    assert not password or password not in outcome.error
+
+
+def test_72_bytes_are_taken_whole(connection, database, use, iacalls):
+    use(database)
+    password = "ñ" * 36
+    assert iacalls("users", "set-password", "admin", "--password-stdin", stdin=password + "\n").code == 0
+    assert not bcrypt.checkpw(("ñ" * 35).encode(), stored(connection).encode())
+
+
+def test_an_unknown_user_changes_nothing(connection, database, use, iacalls):
+    use(database)
+    before = stored(connection)
+    outcome = iacalls("users", "set-password", "Admin", "--password-stdin", stdin="Otra contraseña\n")
+    assert outcome.code == 1
+    assert "there is no user Admin, nothing was changed" in outcome.error
+    assert stored(connection) == before
+
+
+def test_exactly_one_row_or_none(server, connection, database, use, iacalls):
+    """A database that lost its unique keys can hold a name twice."""
+    connection.execute("ALTER TABLE users DROP CONSTRAINT users_username_key")
+    connection.execute("INSERT INTO users (username, email, password) VALUES ('admin', 'x', 'y')")
+    use(database)
+    outcome = iacalls("users", "set-password", "admin", "--password-stdin", stdin="Otra contraseña\n")
+    assert outcome.code == 1
+    assert "2 users are named admin" in outcome.error
+    assert connection.execute("SELECT count(*) FROM users WHERE password LIKE '$2b$12$%%'").fetchone() == (1,)
+
+
+def test_a_role_that_may_not_write_is_told_so(connection, database, use, iacalls):
+    use(database, READER)
+    outcome = iacalls("users", "set-password", "admin", "--password-stdin", stdin="Otra contraseña\n")
+    assert outcome.code == 1
+    assert "permission denied for table users" in outcome.error
+
+
+def test_asks_twice_without_echo(server, connection, database):
+    environment = {"IACALLS_DSN": server.dsn(database, OWNER)}
+    prompts = ["New password for admin: ", "The same again: "]
+    answers = [(prompts[0], "Secreta-ñ-1\n"), (prompts[1], "Secreta-ñ-2\n")]
+    code, screen = run_terminal("users", "set-password", "admin", answers=answers, env=environment)
+    assert code == 2
+    assert "differ" in screen
+    code, screen = run_terminal(
+        "users", "set-password", "admin", answers=[answers[0], (prompts[1], "Secreta-ñ-1\n")], env=environment
+    )
+    assert code == 0
+    assert "Secreta" not in screen
+    assert is_password("Secreta-ñ-1", stored(connection))
+
+
+def test_a_hash_of_the_applications_own_library_verifies():
+    """Trap 22, one way: what bcryptjs wrote, read here; under both prefixes it may carry."""
+    for prefix in ("$2a$", "$2b$"):
+        assert is_password("Contraseña-1", prefix + FROM_BCRYPTJS[4:])
+        assert not is_password("Contraseña-2", prefix + FROM_BCRYPTJS[4:])
+
+
+@pytest.mark.skipif(
+    not (shutil.which("node") and (Path(__file__).parent / "node_modules" / "bcryptjs").exists()),
+    reason="needs node and `npm install --prefix tests bcryptjs`",
+)
+def test_the_applications_own_library_verifies_our_hash():
+    """Trap 22, the other way."""
+    script = "const b = require('bcryptjs'); console.log(b.compareSync(process.argv[1], process.argv[2]))"
+    command = ["node", "-e", script, "Contraseña-1", hash_password("Contraseña-1")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert done.stdout == "true\n"
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=80))
+def test_a_password_is_either_refused_or_fits_bcrypt(password):
+    try:
+        check_password(password)
+    except (UsageError, UnicodeEncodeError):
+        return
+    assert 0 < len(password.encode()) <= 72
+    assert "\0" not in password
+    assert password != DEFAULT_PASSWORD
+
+
+@pytest.mark.parametrize("stored_text", ["", "plain", "$2b$12$short", "$2y$04$" + "x" * 53, "ñ"])
+def test_what_is_no_hash_matches_nothing(stored_text):
+    assert not is_password(DEFAULT_PASSWORD, stored_text)
