@@ -72,6 +72,8 @@ def run(arguments: list[str]) -> int:
         outcome = command.main(arguments, prog_name="iacalls", standalone_mode=False)
         sys.stdout.flush()
         return outcome if isinstance(outcome, int) else ExitCode.DONE
+    except SystemExit as leaving:  # how Typer ends completion and its installation
+        return leaving.code if isinstance(leaving.code, int) else ExitCode.DONE
     except IacallsError as error:
         diagnostics.error(error)
         return error.exit_code

@@ -32,11 +32,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns. `rows` may be an iterator that is still arriving: read it once."""
+    """Rows under columns. `rows` may be an iterator that is still arriving: read it once.
+
+    `is_text` promises that every cell is the server's text or None.
+    """
 
     columns: tuple[Column, ...]
     rows: Iterable[Sequence[Cell]]
     title: str = ""
+    is_text: bool = False
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,10 @@ def row(parameter: Any, context: Any) -> str:
     record = parameter.get_help_record(context)
     if record is None:
         return ""
-    name, text = record
+    _, text = record
     if parameter.param_type_name == "argument":
-        text = parameter.help or ""
-        name = parameter.display_name_raw
+        return f"| `{parameter.metavar}` | {parameter.help} |"
+    name = " ".join(filter(None, [", ".join(parameter.opts), parameter.metavar]))
     return f"| `{name.replace('|', ' ')}` | {text.replace('|', ' ')} |"
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from rich.cells import cell_len
 
+from iacalls_cli.output.cells import CHUNK_ROWS
 from iacalls_cli.output.layout import Extent, fit_columns, fits_whole, fold_header
 from iacalls_cli.output.terminal import print_tables
 from iacalls_cli.output.write import Format, write_answer
@@ -39,6 +40,7 @@ TYPED = Table(
       "2025-10-29 14:03:22.123456", "NULL"),
      (7, -1, None, False, None, None, 8192, None, None)],
 )  # fmt: skip
+ROWS = 3 * CHUNK_ROWS
 TARGET = {"host": "h", "port": "5432", "database": "d", "user": "u", "source": "--dsn"}
 
 
@@ -152,17 +154,19 @@ def test_json_lines_are_one_object_a_line():
     assert [json.loads(line)["quotes"] for line in lines] == [NASTY["quotes"], None]
 
 
-def test_rows_are_written_as_they_arrive():
+@pytest.mark.parametrize("output", ["csv", "tsv", "json", "jsonl"])
+def test_rows_are_written_while_others_still_arrive(output):
     seen = []
     stream = io.StringIO()
 
     def rows():
-        for number in range(3):
-            seen.append(stream.getvalue().count("{"))
+        for number in range(ROWS):
+            seen.append(stream.getvalue().count("\n"))
             yield (str(number),)
 
-    write_answer(Answer(Table((Column("a"),), rows())), Format.JSONL, "x", TARGET, stream)
-    assert seen == [0, 1, 2]
+    write_answer(Answer(Table((Column("a"),), rows())), Format(output), "x", TARGET, stream)
+    assert seen[-1] > CHUNK_ROWS
+    assert stream.getvalue().count("\n") >= ROWS
 
 
 def test_html_and_markdown_hold_no_foreign_markup():

@@ -173,7 +173,8 @@ def describe(run: Run, table: TableName) -> None:
 def diagram(
     run: Run,
     output: Annotated[
-        DiagramFormat, typer.Option("--output", "-o", help="Text, Mermaid (for Markdown), or dot (for Graphviz).")
+        DiagramFormat,
+        typer.Option("--output", "-o", metavar="FORMAT", help="text, mermaid (for Markdown) or dot (for Graphviz)."),
     ] = DiagramFormat.TEXT,
 ) -> None:
     """Draw the relations between the tables of the live database."""

@@ -39,9 +39,12 @@ SEED = 20_251_029
 def demo(
     run: Run,
     scale: Annotated[
-        float, typer.Option("--scale", min=0.01, max=10_000, help="How much: 1 is 5,000 calls, 1000 is 5,000,000.")
+        float,
+        typer.Option("--scale", metavar="NUMBER", min=0.01, max=10_000, help="1 is 5,000 calls, 1000 is 5,000,000."),
     ] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed gives other data, the same seed the same.")] = SEED,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="NUMBER", help="Another seed gives other data, the same seed the same.")
+    ] = SEED,
     until: Annotated[
         str | None, typer.Option("--until", metavar="DATE", help="The last day of the data; today unless given.")
     ] = None,

@@ -60,7 +60,10 @@ def indexes(
 )
 def connections(
     run: Run,
-    state: Annotated[SessionState | None, typer.Option("--state", help="Only sessions in this state.")] = None,
+    state: Annotated[
+        SessionState | None,
+        typer.Option("--state", metavar="STATE", help="Only: active, idle or 'idle in transaction'."),
+    ] = None,
 ) -> None:
     """List the sessions on this database: who, what, since when, waiting for what."""
     show(run, "connections", {"state": state and state.value})

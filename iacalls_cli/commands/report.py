@@ -183,7 +183,9 @@ def run_file(
 
 
 @command(app, "show", examples=("iacalls report show top-clients",))
-def show(run: Run, name: Annotated[str, typer.Argument(help="A report.", autocompletion=complete_reports)]) -> None:
+def show(
+    run: Run, name: Annotated[str, typer.Argument(metavar="NAME", help="A report.", autocompletion=complete_reports)]
+) -> None:
     """Print a report's SQL."""
     from iacalls_cli.operations.report import find_report
 

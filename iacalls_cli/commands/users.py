@@ -42,7 +42,7 @@ class Role(StrEnum):
 )
 def list_users(
     run: Run,
-    role: Annotated[Role | None, typer.Option("--role", help="Only users with this role.")] = None,
+    role: Annotated[Role | None, typer.Option("--role", metavar="ROLE", help="Only admin, user or agent.")] = None,
     inactive: Annotated[bool, typer.Option("--inactive", help="Deactivated users too.")] = False,
 ) -> None:
     """List users with role, state and expiry. Password hashes are never shown."""

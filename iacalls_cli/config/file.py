@@ -17,7 +17,6 @@ lock_timeout = "2s"
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,15 +73,26 @@ def load_config(files: Iterable[Path] | None = None) -> Config:
     config = Config()
     for path in config_files() if files is None else files:
         try:
-            content = tomllib.loads(path.read_text("utf-8"))
+            text = path.read_text("utf-8")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise UsageError(f"cannot read the config file {path}: {error.strerror}", "check its permissions") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"the config file {path} is not valid TOML: {error}", "mend that line") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"the config file {path} is not UTF-8 text", "save it as UTF-8") from None
+        content = parse_toml(text, path)
         config = merge(config, content, path)
     return config
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """The content of a config file; raises `UsageError` naming file and line."""
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the config file {path} is not valid TOML: {error}", "mend that line") from None
 
 
 def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
@@ -93,9 +103,9 @@ def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
     session = table(content, "session", path)
     check_keys(session, ("statement_timeout", "lock_timeout"), path, "session.")
     profiles = {name: read_profile(name, value, path) for name, value in table(content, "profiles", path).items()}
-    folder = text(queries, "folder", path, "queries.")
+    folder = read_text(queries, "folder", path, "queries.")
     return Config(
-        text(content, "profile", path, "") or config.default_profile,
+        read_text(content, "profile", path, "") or config.default_profile,
         {**config.profiles, **profiles},
         # A relative folder belongs to the file that names it, not to where one stands.
         path.parent / Path(folder).expanduser() if folder else config.queries_folder,
@@ -109,8 +119,8 @@ def read_profile(name: str, value: Any, path: Path) -> Profile:
     if not isinstance(value, dict):
         raise UsageError(f"{path}: profiles.{name} is not a table", f"write [profiles.{name}]")
     check_keys(value, ("dsn", *CONNECTION_KEYS), path, where)
-    dsn = text(value, "dsn", path, where)
-    keywords = {key: text(value, key, path, where) for key in value if key != "dsn"}
+    dsn = read_text(value, "dsn", path, where)
+    keywords = {key: read_text(value, key, path, where) for key in value if key != "dsn"}
     if bool(dsn) == bool(keywords):
         raise UsageError(
             f"{path}: profiles.{name} needs either dsn or keywords like host and dbname", "give one of them"
@@ -134,7 +144,7 @@ def table(content: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]
     return value
 
 
-def text(content: Mapping[str, Any], key: str, path: Path, where: str) -> str:
+def read_text(content: Mapping[str, Any], key: str, path: Path, where: str) -> str:
     """A text value, or a number as text; '' when absent."""
     value = content.get(key, "")
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -144,7 +154,7 @@ def text(content: Mapping[str, Any], key: str, path: Path, where: str) -> str:
 
 def duration(content: Mapping[str, Any], key: str, path: Path) -> str:
     """A time as PostgreSQL writes it: a number with ms, s, min or h."""
-    value = text(content, key, path, "session.")
+    value = read_text(content, key, path, "session.")
     if not DURATION.fullmatch(value):
         raise UsageError(f"{path}: 'session.{key}' is not a time: {value}", "write for example 30s or 10min")
     return value

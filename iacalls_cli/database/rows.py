@@ -38,7 +38,7 @@ def stream(connection: Connection, query: Query, values: Mapping[str, Any]) -> T
             yield first
             yield from rows
 
-    return Table(columns, read())
+    return Table(columns, read(), is_text=True)
 
 
 def fetch(connection: Connection, query: Query, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

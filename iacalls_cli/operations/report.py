@@ -3,11 +3,9 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from iacalls_cli.errors import DatabaseError, UsageError
 from iacalls_cli.queries import Parameter, Query, load_topic, read_query
@@ -48,7 +46,7 @@ class Clock:
     """What 'now' is, and the zone in which a day begins."""
 
     now: datetime
-    zone: ZoneInfo
+    zone: tzinfo
 
     @property
     def today(self) -> datetime:
@@ -146,6 +144,8 @@ def read_value(parameter: Parameter, text: str, clock: Clock) -> Any:
     """One value by its declared type; raises `UsageError` naming the parameter."""
     if parameter.choices and text not in parameter.choices:
         raise UsageError(f"{parameter.name} cannot be '{text}'", f"it is one of: {', '.join(parameter.choices)}")
+    from decimal import Decimal, InvalidOperation
+
     try:
         match parameter.type:
             case "integer" | "bigint":
@@ -187,6 +187,10 @@ def read_moment(text: str, clock: Clock) -> datetime:
 
 def make_clock(zone: str) -> Clock:
     """The clock of a time zone; raises `UsageError` for one that does not exist."""
+    if zone == "UTC":
+        return Clock(datetime.now(UTC), UTC)
+    from zoneinfo import ZoneInfo
+
     try:
         return Clock(datetime.now(UTC), ZoneInfo(zone))
     except (KeyError, ValueError, OSError):
@@ -195,9 +199,8 @@ def make_clock(zone: str) -> Clock:
 
 def shown_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as JSON takes them."""
-    return {
-        name: str(value) if isinstance(value, datetime | date | Decimal) else value for name, value in values.items()
-    }
+    plain = (str, int, bool, type(None))
+    return {name: value if isinstance(value, plain) else str(value) for name, value in values.items()}
 
 
 def check_reports(connection: "Connection", folder: Path | None) -> list[CheckedReport]:

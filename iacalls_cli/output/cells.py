@@ -1,7 +1,14 @@
 """One cell as text: as PostgreSQL writes it, and as people read it."""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
 from iacalls_cli.table import Cell, Column
 from iacalls_cli.text import pretty_size, printable
+
+CHUNK_ROWS = 500
+Row = TypeVar("Row")
 
 
 def plain_text(cell: Cell) -> str:
@@ -19,3 +26,10 @@ def shown(cell: Cell, column: Column) -> str:
         return pretty_size(int(cell))
     text = plain_text(cell)
     return {"t": "yes", "f": "no"}.get(text, text) if column.kind == "boolean" else printable(text)
+
+
+def in_chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows some hundred at a time."""
+    arriving = iter(rows)
+    while chunk := list(islice(arriving, CHUNK_ROWS)):
+        yield chunk

@@ -8,12 +8,18 @@ JSON shown on a terminal cannot drive it.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from json.encoder import encode_basestring as quote
 from typing import Any, TextIO
 
-from iacalls_cli.table import Answer, Cell, Column, Table
+from iacalls_cli.output.cells import in_chunks
+from iacalls_cli.table import Answer, Table
 from iacalls_cli.text import UNSAFE
 
+# The C0 controls are escaped already where they stand in strings.
+UNSAFE_IN_JSON = re.compile(UNSAFE.pattern.replace("\x00-\x1f", ""))
+
+WHITE_SPACE = str.maketrans("\n\r\t", "   ")
 JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 ARRAY_TOKEN = re.compile(r'[{}]|"(?:[^"\\]|\\.)*"|[^{},"]+', re.DOTALL)
 
@@ -40,55 +46,66 @@ def write_rows(table: Table, stream: TextIO) -> None:
     """A JSON list of row objects."""
     stream.write("[")
     separator = "\n  "
-    for row in table.rows:
-        stream.write(separator + row_object(table.columns, row))
+    for lines in row_objects(table):
+        stream.write(separator + escape_unsafe(",\n  ".join(lines)))
         separator = ",\n  "
     stream.write("]")
 
 
 def write_json_lines(table: Table, stream: TextIO) -> None:
     """One row object a line."""
-    for row in table.rows:
-        stream.write(row_object(table.columns, row) + "\n")
+    for lines in row_objects(table):
+        stream.write(escape_unsafe("\n".join(lines)) + "\n")
 
 
-def row_object(columns: tuple[Column, ...], row: Any) -> str:
-    """One row as a JSON object on one line."""
-    members = (f"{quote(column.name)}: {literal(cell, column.kind)}" for column, cell in zip(columns, row, strict=True))
-    return "{" + ", ".join(members) + "}"
+def row_objects(table: Table) -> Iterator[list[str]]:
+    """The rows as JSON objects, one line each, some hundred at a time and column by column."""
+    writers = [(quote(column.name) + ": ", WRITERS.get(column.kind, quote)) for column in table.columns]
+    for rows in in_chunks(table.rows):
+        members = [
+            [name + (write(cell) if isinstance(cell, str) else dump(cell)) for cell in cells]
+            for (name, write), cells in zip(writers, zip(*rows, strict=True), strict=True)
+        ]
+        yield ["{" + ", ".join(row) + "}" for row in zip(*members, strict=True)]
 
 
-def literal(cell: Cell | list[Any], kind: str) -> str:
-    """One cell as JSON."""
-    if not isinstance(cell, str):
-        return dump(cell)
-    if kind in ("number", "bytes") and JSON_NUMBER.fullmatch(cell):
-        return cell
-    if kind == "boolean" and cell in ("t", "f"):
-        return "true" if cell == "t" else "false"
-    if kind == "json":
-        # Raw line breaks in JSON text are white space between tokens, never in a string.
-        return escape_unsafe(cell.replace("\n", " ").replace("\r", " ").replace("\t", " "))
-    if kind == "array":
-        return dump(parse_array(cell))
-    return quote(cell)
+def number(text: str) -> str:
+    """The server's text of a number; NaN and infinity become strings."""
+    return text if JSON_NUMBER.fullmatch(text) else quote(text)
+
+
+def boolean(text: str) -> str:
+    """The server's text of a boolean."""
+    return {"t": "true", "f": "false"}.get(text, quote(text))
+
+
+def embedded_json(text: str) -> str:
+    """JSON text on one line: raw line breaks in it are white space between tokens, never in a string."""
+    return text.translate(WHITE_SPACE)
+
+
+def array(text: str) -> str:
+    """The server's text of an array, as a list."""
+    return dump(parse_array(text))
+
+
+WRITERS = {"number": number, "bytes": number, "boolean": boolean, "json": embedded_json, "array": array}
 
 
 def dump(value: Any) -> str:
     """A Python value as JSON."""
+    if value is None:
+        return "null"
     if isinstance(value, float) and not math.isfinite(value):
         return quote(str(value))
     return escape_unsafe(json.dumps(value, ensure_ascii=False))
 
 
-def quote(text: str) -> str:
-    """A JSON string."""
-    return escape_unsafe(json.dumps(text, ensure_ascii=False))
-
-
 def escape_unsafe(text: str) -> str:
-    """Escape, in JSON text, the unsafe characters that JSON itself would let pass."""
-    return UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    """Escape, in JSON text, the unsafe characters that JSON itself would let pass; line ends stay."""
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def parse_array(text: str) -> list[Any]:

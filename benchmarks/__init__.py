@@ -1,0 +1,1 @@
+"""Measurements: ours and another way, in turn, in one run; see docs/benchmarks.md."""
