@@ -1,7 +1,7 @@
 """What a command answers: rows with named columns. This module imports nothing of ours."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, get_type_hints
 
 Cell = str | int | float | bool | None
@@ -41,6 +41,12 @@ class Table:
     rows: Iterable[Sequence[Cell]]
     title: str = ""
     is_text: bool = False
+
+    def only(self, *names: str) -> "Table":
+        """The same rows with these columns alone."""
+        indexes = [index for index, column in enumerate(self.columns) if column.name in names]
+        rows = [tuple(row[index] for index in indexes) for row in self.rows]
+        return replace(self, columns=tuple(self.columns[index] for index in indexes), rows=rows)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Fixtures: a real PostgreSQL server, databases on it, and the command line in a clean environment."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import psycopg
 import pytest
 
 from iacalls_cli.database.connection import REPORTING, settle
+from iacalls_cli.embedded.server import embedded_server
 from iacalls_cli.operations.db.init import apply_schema
 from tests.command_line import CommandLine
 from tests.random_rows import fill
@@ -120,6 +123,17 @@ def filled_database(server: TestServer, filled_template: str) -> Iterator[str]:
     name = server.create_database(template=filled_template)
     yield name
     server.drop_database(name)
+
+
+@pytest.fixture
+def data_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A data folder of its own that every account may enter; its embedded server is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="iacalls-home-"))
+    folder.chmod(0o755)
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+    yield folder
+    embedded_server().destroy()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -28,7 +28,16 @@ CONNECTING = {
     "monitor indexes": [], "monitor connections": [], "users list": [], "users set-password": ["admin", "--password-stdin"],
 }  # fmt: skip
 # These have no target: they look at the embedded server, at files, or at nothing.
-OTHERS = ("demo", "report list", "report show", "server start", "server stop", "server status", "server destroy")
+OTHERS = (
+    "demo",
+    "db shell",
+    "report list",
+    "report show",
+    "server start",
+    "server stop",
+    "server status",
+    "server destroy",
+)
 COMMANDS = {
     path.removeprefix("iacalls "): command for path, _, command in walk() if not hasattr(command, "list_commands")
 }

@@ -1,14 +1,10 @@
 """`iacalls demo`: from nothing to the reports, on the embedded server and nowhere else."""
 
 import re
-import shutil
 import signal
-import tempfile
 import time
-from pathlib import Path
 
 import psycopg
-import pytest
 
 from iacalls_cli.embedded.server import DATABASE, embedded_server
 from iacalls_cli.operations.db.verify import verify_database
@@ -16,22 +12,11 @@ from tests.command_line import run_process, run_terminal, start_process
 from tests.servers import OWNER
 
 
-@pytest.fixture
-def home(monkeypatch):
-    """A data folder of its own that every account may enter; its server is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="iacalls-demo-"))
-    folder.chmod(0o755)
-    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
-    yield folder
-    embedded_server().destroy()
-    shutil.rmtree(folder)
-
-
 def connect():
     return psycopg.connect(**embedded_server().conninfo(DATABASE), autocommit=True)
 
 
-def test_from_nothing_to_the_reports_and_again(home, iacalls):
+def test_from_nothing_to_the_reports_and_again(data_home, iacalls):
     first = iacalls("demo", "--scale", "0.2")
     assert first.code == 0
     for name in ("stats", "groups", "calls", "whatsapp", "top-clients", "durations", "group-statistics", "client-history 1",
@@ -54,7 +39,7 @@ def test_from_nothing_to_the_reports_and_again(home, iacalls):
     assert after == before
 
 
-def test_a_configured_target_is_never_touched(home, server, empty_database, use, iacalls):
+def test_a_configured_target_is_never_touched(data_home, server, empty_database, use, iacalls):
     use(empty_database)
     outcome = iacalls("demo", "--scale", "0.01")
     assert outcome.code == 0
@@ -63,7 +48,7 @@ def test_a_configured_target_is_never_touched(home, server, empty_database, use,
         assert connection.execute("SELECT count(*) FROM pg_stat_user_tables").fetchone() == (0,)
 
 
-def test_at_a_terminal(home):
+def test_at_a_terminal(data_home):
     code, screen = run_terminal("demo", "--scale", "0.05")
     assert code == 0
     assert "━" in screen
@@ -82,7 +67,7 @@ def is_loading(table):
         return False
 
 
-def test_a_killed_load_is_done_whole_by_the_next(home):
+def test_a_killed_load_is_done_whole_by_the_next(data_home):
     first = start_process("demo", "--scale", "20")
     until = time.monotonic() + 60
     while not is_loading("call_records"):
@@ -97,7 +82,7 @@ def test_a_killed_load_is_done_whole_by_the_next(home):
         assert connection.execute("SELECT count(*) FROM call_records").fetchone() == (250,)
 
 
-def test_two_at_once_load_once(home):
+def test_two_at_once_load_once(data_home):
     first, second = start_process("demo", "--scale", "1"), start_process("demo", "--scale", "1")
     assert [first.communicate() and first.returncode, second.communicate() and second.returncode].count(0) >= 1
     with connect() as connection:

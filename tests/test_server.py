@@ -26,18 +26,7 @@ from tests.command_line import run_process, run_terminal, start_process
 
 
 @pytest.fixture
-def home(monkeypatch):
-    """A data folder of its own that every account may enter; its server is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="iacalls-home-"))
-    folder.chmod(0o755)
-    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
-    yield folder
-    embedded_server().destroy()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def server(home):
+def server(data_home):
     return embedded_server()
 
 
@@ -109,7 +98,7 @@ def test_utf8_whatever_the_locale(server, monkeypatch):
         assert session.execute("SELECT upper('ñandú'), getdatabaseencoding()").fetchone() == ("ÑANDÚ", "UTF8")
 
 
-def test_two_starts_at_once_end_with_one_server(home):
+def test_two_starts_at_once_end_with_one_server(data_home):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(lambda _: run_process("server", "start"), range(4)))
     assert [outcome.code for outcome in outcomes] == [0] * 4
@@ -121,7 +110,7 @@ def test_two_starts_at_once_end_with_one_server(home):
     assert len(servers) == 1
 
 
-def test_it_outlives_the_command_that_started_it(home):
+def test_it_outlives_the_command_that_started_it(data_home):
     assert run_process("server", "start").code == 0
     assert embedded_server().is_running()
 
@@ -150,9 +139,9 @@ def test_a_command_waits_for_a_server_in_recovery(server, iacalls):
     assert iacalls("db", "tables", "--dsn", "embedded").code == 0
 
 
-def test_a_killed_initdb_leaves_nothing_that_counts(home):
+def test_a_killed_initdb_leaves_nothing_that_counts(data_home):
     starting = start_process("server", "start")
-    wait_until(lambda: list(home.glob("iacalls/server/data.partial-*/data/base")))
+    wait_until(lambda: list(data_home.glob("iacalls/server/data.partial-*/data/base")))
     starting.kill()
     starting.communicate()
     assert not embedded_server().places.data.exists()
@@ -188,10 +177,12 @@ def test_data_of_another_major_version_are_named(server, iacalls):
     assert marker.read_text() == "13\n"
 
 
-def test_permissions_of_other_folders_stay(home, tmp_path_factory):
+def test_permissions_of_other_folders_stay(data_home, tmp_path_factory):
     closed = tmp_path_factory.mktemp("closed")
     closed.chmod(0o700)
-    before = {path: path.stat().st_mode for path in (home, home.parent, Path.home(), closed, Path(sys.prefix))}
+    before = {
+        path: path.stat().st_mode for path in (data_home, data_home.parent, Path.home(), closed, Path(sys.prefix))
+    }
     embedded_server().start()
     assert {path: path.stat().st_mode for path in before} == before
 

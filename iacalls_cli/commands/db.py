@@ -1,5 +1,6 @@
 """`iacalls db`: make, compare, list, describe and draw the database."""
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +10,9 @@ from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import OUTPUT_OPTIONS, QUIET_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
 from iacalls_cli.errors import ProblemsFound
 from iacalls_cli.options import TableName
-from iacalls_cli.output.write import Format, write_text
-from iacalls_cli.table import Answer, Table, table_of
+from iacalls_cli.output.write import FOR_PEOPLE, Format, write_text
+from iacalls_cli.table import Answer, table_of
+from iacalls_cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,22 +100,14 @@ def verify(
         write_text("\n".join(mending_script(verification.findings)))
     else:
         findings = table_of(Finding, verification.findings, "Findings" if verification.findings else "No findings")
-        if run.output in (Format.TABLE, Format.MARKDOWN, Format.HTML):
-            findings = for_people(findings)
+        if run.output in FOR_PEOPLE:
+            findings = findings.only("verdict", "object", "finding")
         run.write(Answer(table_of(VerifiedTable, verification.tables), {"findings": findings}))
     if verification.problems:
         raise ProblemsFound(
             f"{verification.problems} differences from the documented schema",
             "`iacalls db verify --sql` prints the SQL that mends what can be mended",
         )
-
-
-def for_people(findings: Table) -> Table:
-    """The findings without the columns that are too long to read in a table."""
-    names = [column.name for column in findings.columns]
-    keep = [names.index(name) for name in ("verdict", "object", "finding")]
-    rows = [tuple(row[index] for index in keep) for row in findings.rows]
-    return Table(tuple(findings.columns[index] for index in keep), rows, findings.title)
 
 
 def mending_script(findings: "Sequence[Finding]") -> list[str]:
@@ -154,10 +148,25 @@ def describe(run: Run, table: TableName) -> None:
         description = describe_relation(session.connection, table)
     relation = description.relation
     comment = f": {relation['comment']}" if relation["comment"] else ""
-    columns = Table(
-        description.columns.columns, description.columns.rows, f"{relation['kind']} {relation['name']}{comment}"
-    )
+    columns = replace(description.columns, title=f"{relation['kind']} {relation['name']}{comment}")
     run.write(Answer(columns, {"relation": dict(relation), **description.parts}))
+    if run.output is Format.TABLE and relation["definition"]:
+        lines = str(relation["definition"]).splitlines()
+        write_text("\nDefinition\n" + "\n".join(printable(line) for line in lines))
+
+
+@command(
+    app, "shell", QUIET_OPTIONS, TARGET_OPTIONS, examples=("iacalls db shell", "iacalls db shell --profile staging")
+)
+def shell(run: Run) -> None:
+    """Open psql on the target: the installed one, else the one that comes with the embedded server.
+
+    psql gets the target as it is, without the limits of iacalls's own sessions; the password
+    travels in its environment, not in its arguments.
+    """
+    from iacalls_cli.commands.shell import open_psql
+
+    open_psql(run)
 
 
 @command(

@@ -11,7 +11,7 @@ from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, Run, add_command, command
 from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
 from iacalls_cli.options import TimeZone
-from iacalls_cli.output.write import write_text
+from iacalls_cli.output.write import FOR_PEOPLE, write_text
 from iacalls_cli.queries import Parameter, Query
 from iacalls_cli.table import Answer, table_of
 
@@ -153,7 +153,12 @@ def list_command(run: Run) -> None:
     """List the reports with what each is for and which options it takes."""
     from iacalls_cli.operations.report import Report, list_reports
 
-    run.write(table_of(Report, list_reports(queries_folder())))
+    reports = list_reports(queries_folder())
+    table = table_of(Report, reports)
+    if run.output in FOR_PEOPLE:
+        problem = ("problem",) if any(report.problem for report in reports) else ()
+        table = table.only("name", "description", "parameters", *problem)
+    run.write(table)
 
 
 @command(

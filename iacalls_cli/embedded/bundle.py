@@ -83,6 +83,11 @@ def bundled() -> Bundle:
     return Bundle(importlib.metadata.version(WHEEL), programs, roots)
 
 
+def is_bundled(program: Path) -> bool:
+    """Whether a program is the bundle's own, which knows no TLS."""
+    return program.parent == bundled().programs
+
+
 def find_program(name: str) -> Path:
     """A PostgreSQL client program (psql, pg_dump, …): from PATH, else from the bundle."""
     found = shutil.which(name)

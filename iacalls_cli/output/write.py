@@ -20,6 +20,10 @@ class Format(StrEnum):
     HTML = "html"
 
 
+# The formats that are read by people, not by programs.
+FOR_PEOPLE = (Format.TABLE, Format.MARKDOWN, Format.HTML)
+
+
 def write_answer(
     answer: Answer, output: Format, command: str, target: Mapping[str, str], stream: TextIO | None = None
 ) -> None:

@@ -1,0 +1,90 @@
+"""`iacalls db shell`: psql on the target, installed or bundled."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from iacalls_cli.embedded.bundle import bundled, find_program, is_bundled
+from tests.command_line import run_process, run_terminal
+from tests.servers import OWNER, PASSWORD
+
+
+def test_psql_runs_on_the_target(server, database):
+    outcome = run_process(
+        "db", "shell", stdin="SELECT 'ñ' || current_database();\n", env={"IACALLS_DSN": server.dsn(database, OWNER)}
+    )
+    assert outcome.code == 0
+    assert f"ñ{database}" in outcome.out
+    assert f"target: {database} on" in outcome.err
+
+
+def test_at_a_terminal(server, database):
+    code, screen = run_terminal(
+        "db", "shell", answers=[("=>", "\\q\n")], env={"IACALLS_DSN": server.dsn(database, OWNER)}
+    )
+    assert code == 0
+    assert f"{database}=>" in screen
+
+
+def test_its_exit_code_is_psqls(server, database):
+    script = "\\set ON_ERROR_STOP on\nSELECT 1/0;\n"
+    outcome = run_process("db", "shell", stdin=script, env={"IACALLS_DSN": server.dsn(database, OWNER)})
+    assert outcome.code == 3  # psql's own code for a script that failed
+    assert "division by zero" in outcome.err
+
+
+@pytest.fixture
+def no_psql_installed(monkeypatch, tmp_path):
+    """A PATH on which there is no psql."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_the_bundled_psql_serves_where_none_is_installed(server, database, no_psql_installed):
+    assert find_program("psql") == bundled().programs / "psql"
+    assert is_bundled(find_program("psql"))
+    outcome = run_process("db", "shell", stdin="SELECT 6 * 7;\n", env={"IACALLS_DSN": server.dsn(database, OWNER)})
+    assert outcome.code == 0
+    assert "42" in outcome.out
+
+
+@pytest.mark.parametrize("variable", ["", "PGSSLMODE"])
+def test_the_bundled_psql_is_refused_where_tls_is_asked_for(server, database, no_psql_installed, variable):
+    """Trap 23: found out before anything starts, and never an unencrypted connection instead."""
+    dsn = server.dsn(database, OWNER)
+    environment = {"IACALLS_DSN": dsn, variable: "require"} if variable else {"IACALLS_DSN": f"{dsn} sslmode=require"}
+    outcome = run_process("db", "shell", stdin="SELECT 1;\n", env=environment)
+    assert outcome.code == 2
+    assert "sslmode=require needs a psql with TLS" in outcome.error
+
+
+def test_an_installed_client_is_preferred(monkeypatch, tmp_path):
+    installed = tmp_path / "psql"
+    installed.write_text("#!/bin/sh\n")
+    installed.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_program("psql") == installed
+    for name in ("pg_dump", "pg_restore"):
+        assert os.access(find_program(name), os.X_OK)
+
+
+def test_the_password_is_not_in_its_arguments(server, database, monkeypatch, tmp_path):
+    """Trap 21: a psql that tells what it was given."""
+    fake = tmp_path / "psql"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\necho "environment: $PGPASSWORD"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{Path(shutil.which('sh')).parent}")
+    outcome = run_process("db", "shell", env={"IACALLS_DSN": server.dsn(database, OWNER)})
+    arguments, _, environment = outcome.out.partition("environment: ")
+    assert environment.strip() == PASSWORD
+    assert PASSWORD not in arguments
+    assert "application_name" in arguments
+
+
+def test_a_missing_server_is_psqls_own_error():
+    outcome = run_process("db", "shell", env={"IACALLS_DSN": "host=127.0.0.1 port=1 dbname=x"})
+    assert outcome.code == 2  # psql's own code for a connection that failed
+    assert "Connection refused" in outcome.err
