@@ -1,11 +1,11 @@
 """Running the command line: in this process, in a new one, and at a terminal."""
 
-import contextlib
 import io
 import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from iacalls_cli.app import run
+
+TERMINAL_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -84,22 +86,26 @@ def run_terminal(
     if pid == 0:
         environment = {**os.environ, "COLUMNS": str(columns), "LINES": "50", "TERM": "xterm-256color", **(env or {})}
         os.execve(sys.executable, [sys.executable, "-m", "iacalls_cli", *arguments], environment)
-    screen, pending, until = b"", list(answers), time.monotonic() + 60
-    seen = 0
-    while time.monotonic() < until:
+    screen, pending, until = b"", list(answers), time.monotonic() + TERMINAL_SECONDS
+    seen, is_open = 0, True
+    while is_open and time.monotonic() < until:
         if not select.select([terminal], [], [], 0.2)[0]:
             continue
         try:
             piece = os.read(terminal, 65_536)
         except OSError:  # the other end is closed: Linux says so with EIO
-            break
-        if not piece:
-            break
+            piece = b""
+        is_open = bool(piece)
         screen += piece
         if pending and pending[0][0].encode() in screen[seen:]:
             seen = len(screen)
+            # A Ctrl-C in the very moment between a question and the reading of its answer is lost.
+            time.sleep(0.1)
             os.write(terminal, pending.pop(0)[1].encode())
+    if is_open:
+        os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    with contextlib.suppress(OSError):
-        os.close(terminal)
-    return os.waitstatus_to_exitcode(status), screen.decode().replace("\r\n", "\n")
+    os.close(terminal)
+    shown = screen.decode().replace("\r\n", "\n")
+    assert not is_open, f"the command waits for something at the terminal:\n{shown}"
+    return os.waitstatus_to_exitcode(status), shown

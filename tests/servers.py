@@ -181,6 +181,7 @@ def docker() -> Iterator[dict[str, Any]]:
     with PostgresContainer(
         image, driver=None, username="postgres", password="postgres", dbname="postgres"
     ) as container:
-        host = container.get_container_host_ip()
-        host = "127.0.0.1" if host == "localhost" else host
+        # Where the engine is on this machine, the published port is on loopback too.
+        local_engine = not os.environ.get("DOCKER_HOST", "unix://").startswith("tcp://")
+        host = "127.0.0.1" if local_engine else container.get_container_host_ip()
         yield {"host": host, "port": container.get_exposed_port(5432), "user": "postgres", "password": "postgres"}
