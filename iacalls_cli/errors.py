@@ -37,6 +37,17 @@ class ConnectionFailed(IacallsError):
     exit_code = ExitCode.NO_CONNECTION
 
 
+class PasswordNeeded(ConnectionFailed):
+    """The server asks for a password, and nothing supplied one; `place` says which server."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"cannot connect to {place}: the server asks for a password and none was given",
+            "put it into ~/.pgpass or PGPASSWORD, or run at a terminal to be asked",
+        )
+        self.place = place
+
+
 class DatabaseError(IacallsError):
     """The database refused or failed; `sqlstate` is its five-character code, or ''."""
 
@@ -49,9 +60,3 @@ class ProblemsFound(IacallsError):
     """A check ran to its end and found something; its findings are already printed."""
 
     exit_code = ExitCode.PROBLEMS_FOUND
-
-
-class Interrupted(IacallsError):
-    """The user said no, or pressed Ctrl-C, before anything was changed."""
-
-    exit_code = ExitCode.INTERRUPTED

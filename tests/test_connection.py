@@ -12,6 +12,7 @@ from iacalls_cli.database.connection import MONITORING, open_session, require_pr
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, UsageError
+from tests.command_line import run_terminal
 from tests.servers import OWNER, PASSWORD, READER, STRANGER, local_bundle, make_private_server, server_kind
 
 
@@ -136,18 +137,26 @@ def test_a_server_without_tls_is_never_used_unencrypted(server, database):
     assert "never falls back" in caught.value.hint
 
 
-def test_a_password_is_asked_for_once(server, database):
-    asked = []
+def without_password(dsn):
+    return dsn.replace(f"password={PASSWORD}", "")
 
-    def answer(place):
-        asked.append(place)
-        return PASSWORD
 
-    dsn = server.dsn(database, OWNER).replace(f"password={PASSWORD}", "")
-    session = open_session(target(dsn), "x", ask_password=answer)
-    session.connection.close()
-    assert len(asked) == 1
-    assert database in asked[0]
+def test_a_password_is_asked_for_at_a_terminal(server, database):
+    environment = {"IACALLS_DSN": without_password(server.dsn(database, OWNER))}
+    code, screen = run_terminal("users", "list", answers=[("Password for ", f"{PASSWORD}\n")], env=environment)
+    assert code == 0
+    assert f"Password for {database} on " in screen
+    assert PASSWORD not in screen
+    code, screen = run_terminal("users", "list", answers=[("Password for ", "falsa\n")], env=environment)
+    assert code == 3
+    assert "password authentication failed" in screen
+
+
+def test_without_a_terminal_no_password_is_asked_for(server, database, iacalls, monkeypatch):
+    monkeypatch.setenv("IACALLS_DSN", without_password(server.dsn(database, OWNER)))
+    outcome = iacalls("users", "list")
+    assert outcome.code == 3
+    assert "asks for a password and none was given" in outcome.error
 
 
 def test_a_password_in_the_dsn_is_warned_of(open_target):

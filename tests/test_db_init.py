@@ -7,6 +7,7 @@ import time
 
 import bcrypt
 import pytest
+from psycopg import sql
 
 from iacalls_cli.database.connection import is_loopback
 from iacalls_cli.operations.db.verify import verify_database
@@ -215,18 +216,32 @@ def test_kill_9_leaves_no_half_of_it(server, new_name, delay):
 
 
 def test_what_a_killed_init_left_is_removed_by_the_next(server, new_name, use, iacalls):
+    gone, busy, kept = (f"{new_name}.init-{ending}" for ending in ("0123abcd", "4567abcd", "else"))
     with server.connect("postgres", OWNER) as connection:
-        connection.execute('CREATE DATABASE "gone.init-0123abcd"')
-        connection.execute('CREATE DATABASE "busy.init-0123abcd"')
-        connection.execute('CREATE DATABASE "kept.init-else"')
+        for name in (gone, busy, kept):
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     use(new_name)
-    with server.connect("busy.init-0123abcd"):
+    with server.connect(busy):
         assert iacalls("db", "init").code == 0
     left = databases(server)
-    assert "gone.init-0123abcd" not in left
-    assert {"busy.init-0123abcd", "kept.init-else"} <= left
-    for name in ("busy.init-0123abcd", "kept.init-else"):
+    assert gone not in left
+    assert {busy, kept} <= left
+    for name in (busy, kept):
         server.drop_database(name)
+
+
+def test_an_init_at_work_keeps_its_unfinished_database(server, new_name, use, iacalls):
+    """Also in the moments when no session is in it."""
+    unfinished = f"{new_name}.init-0123abcd"
+    use(new_name)
+    with server.connect("postgres", OWNER) as other:
+        other.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(unfinished)))
+        other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"iacalls db init {new_name}.init-"])
+        outcome = iacalls("db", "init")
+    assert outcome.code == 1
+    assert "another `iacalls db init` is at work" in outcome.error
+    assert unfinished in databases(server)
+    server.drop_database(unfinished)
 
 
 def test_a_role_without_createdb_is_told_so(server, new_name, use, iacalls):
@@ -270,6 +285,23 @@ def test_ctrl_c_at_the_question_changes_nothing(server, new_name):
     code, _ = run_terminal("db", "init", answers=[("Go on? [y/N] ", "\x03")], env=environment)
     assert code == 130
     assert new_name not in databases(server)
+
+
+def test_a_typed_password_serves_all_sessions(server, new_name):
+    environment = {"IACALLS_DSN": server.dsn(new_name, OWNER).replace(f"password={PASSWORD}", "")}
+    answers = [("Password for ", f"{PASSWORD}\n"), ("Go on? [y/N] ", "y\n")]
+    code, screen = run_terminal("db", "init", answers=answers, env=environment)
+    assert code == 0, screen
+    assert screen.count("Password for ") == 1
+    assert new_name in databases(server)
+
+
+@pytest.mark.parametrize("name", ["postgres", "template1"])
+def test_the_servers_own_databases_are_no_place(server, use, iacalls, name):
+    use(name)
+    outcome = iacalls("db", "init")
+    assert outcome.code == 2
+    assert f"names the database {name}" in outcome.error
 
 
 def test_asks_for_the_password_twice_without_echo(server, empty_database):

@@ -2,22 +2,17 @@
 
 from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import OUTPUT_OPTIONS, QUIET_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
-from iacalls_cli.errors import ProblemsFound
+from iacalls_cli.errors import ProblemsFound, UsageError
 from iacalls_cli.options import TableName
 from iacalls_cli.output.write import FOR_PEOPLE, Format, write_text
 from iacalls_cli.table import Answer, table_of
 from iacalls_cli.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from iacalls_cli.operations.db.compare import Finding
 
 app = typer.Typer(
     name="db", help="Create, verify, list and draw the database.", no_args_is_help=True, add_completion=False
@@ -92,32 +87,24 @@ def verify(
     only reads, so a read-only role and a replica will do.
     """
     from iacalls_cli.operations.db.compare import Finding
+    from iacalls_cli.operations.db.mend import mending_script
     from iacalls_cli.operations.db.verify import VerifiedTable, verify_database
 
+    if sql and run.output is not Format.TABLE:
+        raise UsageError("--sql prints SQL, and --output asks for something else", "give one of them")
     with run.session() as session, diagnostics.waiting("verifying"):
         verification = verify_database(session.connection, estimate=estimate)
     if sql:
-        write_text("\n".join(mending_script(verification.findings)))
+        write_text(mending_script(verification.differences))
+        hint = "the SQL above mends them; read it, then run it with psql"
     else:
-        findings = table_of(Finding, verification.findings, "Findings" if verification.findings else "No findings")
+        more = {"findings": table_of(Finding, verification.findings, "Findings")}
         if run.output in FOR_PEOPLE:
-            findings = findings.only("verdict", "object", "finding")
-        run.write(Answer(table_of(VerifiedTable, verification.tables), {"findings": findings}))
+            more = {"findings": more["findings"].only("verdict", "object", "finding")} if verification.findings else {}
+        run.write(Answer(table_of(VerifiedTable, verification.tables), more))
+        hint = "`iacalls db verify --sql` prints the SQL that mends them"
     if verification.problems:
-        raise ProblemsFound(
-            f"{verification.problems} differences from the documented schema",
-            "`iacalls db verify --sql` prints the SQL that mends what can be mended",
-        )
-
-
-def mending_script(findings: "Sequence[Finding]") -> list[str]:
-    """The mending statements with what they mend as comments; to be read before it is run."""
-    lines = ["-- Read this before you run it: psql -f, statement by statement."]
-    for finding in findings:
-        if finding.verdict == "problem":
-            statement = finding.mend or "-- to be decided by hand"
-            lines += ["", f"-- {finding.object} {finding.finding}", statement]
-    return lines
+        raise ProblemsFound(f"{verification.problems} differences from the documented schema", hint)
 
 
 @command(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Where CREATE DATABASE is sent from: PostgreSQL's own maintenance database.
 MAINTENANCE = "postgres"
+NO_PLACE = (MAINTENANCE, "template0", "template1")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ def initialise(run: Run, admin: AdminPassword) -> Table:
     """Run `db init` and return its answer: what was made, with the password if it was generated."""
     target = run.target()
     database = describe(target, connection_parameters(target)).database
+    if database in NO_PLACE:
+        raise UsageError(
+            f"the target names the database {database}, which is PostgreSQL's own", "name another, like iacalls_db"
+        )
     with ExitStack() as stack:
         session = open_target(run, stack, target, database)
         is_missing = session.connection.info.dbname != database

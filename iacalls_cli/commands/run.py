@@ -4,13 +4,14 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from iacalls_cli import diagnostics, options
-from iacalls_cli.errors import UsageError
+from iacalls_cli.errors import PasswordNeeded, UsageError
 from iacalls_cli.output.write import Format, write_answer
 from iacalls_cli.table import Answer, Table
 
@@ -39,6 +40,7 @@ class Run:
     yes: bool = False
     confirm: str | None = None
     place: Mapping[str, str] | None = None
+    password: str | None = field(default=None, repr=False)
 
     def target(self) -> "Target":
         """The chosen target; see `choose_target`."""
@@ -63,15 +65,24 @@ class Run:
         from iacalls_cli.database.connection import open_session
         from iacalls_cli.database.failures import database_errors
 
-        with diagnostics.waiting("connecting"):
-            session = open_session(
-                target or self.target(),
-                self.command,
-                database=database,
-                read_only=read_only,
-                limits=limits or self.limits(),
-                ask_password=ask_password,
-            )
+        connect = partial(
+            open_session,
+            target or self.target(),
+            self.command,
+            database=database,
+            read_only=read_only,
+            limits=limits or self.limits(),
+        )
+        try:
+            with diagnostics.waiting("connecting"):
+                session = connect(password=self.password)
+        except PasswordNeeded as needed:
+            if not sys.stdin.isatty():
+                raise
+            # Asked where no spinner hides the question, and once for all sessions of this run.
+            self.password = diagnostics.ask_hidden(f"Password for {needed.place}: ")
+            with diagnostics.waiting("connecting"):
+                session = connect(password=self.password)
         if is_named:
             self.announce(session)
         try:
@@ -125,11 +136,6 @@ class Run:
                 f"{self.command} cannot be undone and there is no terminal to ask", f"give --confirm {name}"
             )
         diagnostics.confirm_name(question, name)
-
-
-def ask_password(place: str) -> str | None:
-    """Ask for a password where there is a terminal."""
-    return diagnostics.ask_hidden(f"Password for {place}: ") if sys.stdin.isatty() else None
 
 
 def ask_twice(question: str) -> str:

@@ -4,7 +4,7 @@ import ipaddress
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from iacalls_cli.config.target import Target
 from iacalls_cli.database.failures import connection_failed, database_errors
-from iacalls_cli.errors import ConnectionFailed, DatabaseError, UsageError
+from iacalls_cli.errors import ConnectionFailed, DatabaseError, PasswordNeeded, UsageError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_SECONDS = 10
@@ -118,13 +118,13 @@ def open_session(
     database: str | None = None,
     read_only: bool = True,
     limits: Limits = REPORTING,
-    ask_password: Callable[[str], str | None] = lambda _: None,
+    password: str | None = None,
 ) -> Session:
     """Connect to a target, or to another `database` on the same server.
 
-    `command` goes into application_name as `iacalls/<command>`. `ask_password` is called
-    with the target's description when the server wants a password that nothing supplied.
-    Raises `ConnectionFailed` (the reason in one line) or `UsageError` (an unusable DSN).
+    `command` goes into application_name as `iacalls/<command>`; `password` is one that the
+    user typed. Raises `PasswordNeeded`, another `ConnectionFailed` (the reason in one line)
+    or `UsageError` (an unusable DSN).
     """
     parameters = connection_parameters(target)
     if database is not None:
@@ -132,6 +132,7 @@ def open_session(
     place = describe(target, parameters)
     arguments = {
         **parameters,
+        "password": parameters.get("password") if password is None else password,
         "application_name": f"iacalls/{command}",
         "client_encoding": "UTF8",
         "connect_timeout": parameters.get("connect_timeout") or CONNECT_SECONDS,
@@ -140,13 +141,7 @@ def open_session(
         try:
             connection = connect(arguments, target)
         except psycopg.Error as error:
-            password = ask_password(str(place)) if error.pgconn and error.pgconn.needs_password else None
-            if password is None:
-                raise refusal(error, place, parameters) from None
-            try:
-                connection = connect({**arguments, "password": password}, target)
-            except psycopg.Error as again:
-                raise refusal(again, place, {"password": password}) from None
+            raise refusal(error, place, arguments) from None
     with database_errors():
         settle(connection, read_only, limits)
     info = connection.info
@@ -234,6 +229,8 @@ def require_primary(session: Session) -> None:
 
 def refusal(error: psycopg.Error, place: Place, parameters: Mapping[str, Any]) -> ConnectionFailed:
     """Why the target let us not in, with every secret of the parameters blotted out."""
+    if error.pgconn and error.pgconn.needs_password:
+        return PasswordNeeded(str(place))
     failed = connection_failed(error, f"{place} ({place.source})", place.database)
     message = failed.message
     for key in ("password", "sslpassword"):

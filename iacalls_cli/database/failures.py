@@ -73,17 +73,11 @@ def first_line(text: str) -> str:
 def connection_failed(error: psycopg.Error, where: str, database: str) -> ConnectionFailed:
     """The error that tells why no connection came about; `where` names the target."""
     text = str(error)
-    needs_password = bool(error.pgconn and error.pgconn.needs_password)
     used_password = bool(error.pgconn and error.pgconn.used_password)
     reason = first_line(text).rsplit(" failed: ", 1)[-1]
     reason = reason.removeprefix("connection is bad: ").removeprefix("connection failed: ")
     reason = re.sub(r"^[A-ZÁÉÍÓÚ]+:\s+", "", reason)
-    if needs_password:
-        reason, hint = (
-            "the server asks for a password and none was given",
-            ("put it into ~/.pgpass or PGPASSWORD, or run at a terminal to be asked"),
-        )
-    elif f'"{database}"' in reason and "role" not in reason and "pg_hba" not in reason and used_or_local(text):
+    if f'"{database}"' in reason and "role" not in reason and "pg_hba" not in reason and used_or_local(text):
         hint = f"if it is to be made: iacalls db init creates {database}"
     elif "pg_hba.conf" in reason:
         hint = "the server's pg_hba.conf admits neither this user nor this address; or it wants TLS (sslmode=require)"

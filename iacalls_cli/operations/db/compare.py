@@ -1,22 +1,67 @@
-"""Comparing a live catalogue with the expected one: findings, and the SQL that mends them."""
+"""Comparing a live catalogue with the expected one: differences, and findings that tell them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from iacalls_cli.operations.db.expected import Catalogue, ObjectKey, normalise
-from iacalls_cli.operations.db.mend import mend
 from iacalls_cli.table import Prose
 
-# Objects that a column, a table or a view brings with it: when that is missing, they are
-# not told of one by one.
+# Objects that a column brings with it: when that is missing, they are not told of one by one.
 OF_COLUMN = ("not null", "default", "sequence")
+# Of these kinds a finding tells both definitions; a view's or function's text is too long for that.
+TOLD_WHOLE = ("column", "default", "primary key", "unique", "foreign key", "check", "index", "trigger")
+MISSING_WORDS = {
+    "not null": "allows NULL",
+    "default": "has no default",
+    "sequence": "does not own its sequence",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One object that is not as expected.
+
+    `expected` is None where the schema has no such object, `found` where the database has
+    none; `other_name` is the name under which the database has the same key or check.
+    """
+
+    key: ObjectKey
+    expected: str | None
+    found: str | None
+    other_name: str = ""
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether the database cannot do what the schema promises; more than the schema has is only noted."""
+        return self.expected is not None or self.key.kind == "not null"
+
+    @property
+    def bad_state(self) -> str:
+        """DISABLED, INVALID or NOT VALID, where that is what is wrong, or ''."""
+        states = (state for state in ("DISABLED", "INVALID", "NOT VALID") if state in (self.found or ""))
+        return next((state for state in states if state not in (self.expected or "")), "")
+
+    def __str__(self) -> str:
+        kind = self.key.kind
+        if self.expected is None:
+            return "does not allow NULL" if kind == "not null" else "is not in the schema"
+        if self.other_name:
+            return f"is named {self.other_name} here"
+        if self.found is None:
+            return MISSING_WORDS.get(kind, "is missing")
+        if self.bad_state:
+            return f"is {self.bad_state}"
+        if kind in TOLD_WHOLE:
+            has = "has the default" if kind == "default" else "is"
+            return f"{has} {self.found}, and should be {self.expected}"
+        return "differs"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference. `verdict` is problem, warning or note; only problems fail a check.
+    """One difference, or one known password, for people; only a problem fails a check.
 
-    `mend` is SQL that makes the database as expected, '' where that takes a decision.
+    `verdict` is problem, warning or note.
     """
 
     verdict: str
@@ -25,50 +70,41 @@ class Finding:
     finding: Prose
     expected: str
     found: str
-    mend: str
 
 
-def compare(expected: Catalogue, found: Catalogue) -> list[Finding]:
+def finding_of(difference: Difference) -> Finding:
+    """What is told of a difference."""
+    key = difference.key
+    verdict = "problem" if difference.is_problem else "note"
+    found = difference.found or difference.other_name
+    return Finding(verdict, key.relation, str(key), str(difference), difference.expected or "", found)
+
+
+def compare(expected: Catalogue, found: Catalogue) -> list[Difference]:
     """The differences, problems first, then by relation."""
-    findings = [*missing_or_different(expected, found), *unexpected(expected, found)]
-    return sorted(findings, key=lambda item: (item.verdict != "problem", item.relation, item.object, item.finding))
+    differences = [*missing_or_different(expected, found), *unexpected(expected, found)]
+    return sorted(differences, key=lambda item: (not item.is_problem, item.key.relation, str(item.key), str(item)))
 
 
-def missing_or_different(expected: Catalogue, found: Catalogue) -> Iterator[Finding]:
+def missing_or_different(expected: Catalogue, found: Catalogue) -> Iterator[Difference]:
     """What the schema has and the database lacks, or has otherwise."""
     for key, definition in expected.items():
         if is_part_of_missing(key, found):
             continue
         live = found.get(key)
         if live is None:
-            what = {"not null": "allows NULL", "default": "has no default", "sequence": "does not own its sequence"}
-            finding = what.get(key.kind, "is missing" if key.kind != "reads" else f"does not read {key.name}")
-            other = renamed(key, definition, expected, found)
-            if other:
-                finding = f"is named {other} here"
-            yield Finding("problem", key.relation, str(key), finding, definition, other, mend(key, definition, None))
+            yield Difference(key, definition, None, renamed(key, definition, expected, found))
         elif normalise(key.kind, live) != normalise(key.kind, definition):
-            what = {
-                "column": "has another type",
-                "default": "has another default",
-                "reads": f"reads other columns of {key.name}",
-            }
-            finding = what.get(key.kind, "differs")
-            for state in ("DISABLED", "INVALID", "NOT VALID"):
-                if state in live and state not in definition:
-                    finding = f"is {state}"
-            yield Finding("problem", key.relation, str(key), finding, definition, live, mend(key, definition, live))
+            yield Difference(key, definition, live)
 
 
-def unexpected(expected: Catalogue, found: Catalogue) -> Iterator[Finding]:
-    """What the database has besides the schema: worth a note, and a problem only where it refuses rows."""
+def unexpected(expected: Catalogue, found: Catalogue) -> Iterator[Difference]:
+    """What the database has besides the schema."""
     for key, live in found.items():
-        if key in expected or is_part_of_missing(key, expected) or key.kind in ("sequence", "reads"):
+        if key in expected or is_part_of_missing(key, expected) or key.kind == "sequence":
             continue
-        if key.kind == "not null" and ObjectKey("column", key.relation, key.name) in expected:
-            yield Finding("problem", key.relation, str(key), "does not allow NULL", "NULL", live, mend(key, None, live))
-        elif key.kind not in OF_COLUMN or ObjectKey("column", key.relation, key.name) in expected:
-            yield Finding("note", key.relation, str(key), "is not in the schema", "", live, "")
+        if key.kind not in OF_COLUMN or ObjectKey("column", key.relation, key.name) in expected:
+            yield Difference(key, None, live)
 
 
 def is_part_of_missing(key: ObjectKey, catalogue: Catalogue) -> bool:
@@ -81,7 +117,7 @@ def is_part_of_missing(key: ObjectKey, catalogue: Catalogue) -> bool:
 
 
 def renamed(key: ObjectKey, definition: str, expected: Catalogue, found: Mapping[ObjectKey, str]) -> str:
-    """The name under which the same key, check or trigger exists, or ''."""
+    """The name under which the same key or check exists, or ''."""
     if key.kind not in ("primary key", "unique", "foreign key", "check"):
         return ""
     wanted = normalise(key.kind, definition)

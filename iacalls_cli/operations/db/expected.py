@@ -13,6 +13,8 @@ from functools import cache
 from iacalls_cli.queries import SQL
 
 CATALOGUE = SQL / "catalogue.json"
+ALIAS = re.compile(r"\b(?:FROM|JOIN) (\w+) (?!ON\b|LEFT\b|JOIN\b|WHERE\b|GROUP\b|ORDER\b)(\w+)")
+EQUATION = re.compile(r"\b(\w+\.\w+) = (\w+\.\w+)\b")
 CAST = re.compile(r"::(character varying|[a-z_]+)(\(\d+\))?(\[\])?")
 
 
@@ -29,8 +31,6 @@ class ObjectKey:
             return f"{self.kind} {self.relation}"
         if self.kind in ("not null", "default", "sequence", "column"):
             return f"column {self.relation}.{self.name}"
-        if self.kind == "reads":
-            return f"view {self.relation}"
         return f"{self.kind} {self.name}"
 
 
@@ -53,7 +53,7 @@ def normalise(kind: str, definition: str) -> str:
     """A definition without what differs between servers and after a dump and restore.
 
     A check that has been restored carries its casts and parentheses elsewhere; function
-    bodies differ in white space, case, and the two ways to assign.
+    bodies differ in white space, case, and the two ways to assign; views in their aliases.
 
     >>> normalise("check", "CHECK (((role)::text = ANY (ARRAY['a'::character varying])))")
     "checkrole=anyarray['a']"
@@ -65,6 +65,23 @@ def normalise(kind: str, definition: str) -> str:
     if kind == "function":
         words = " ".join(definition.lower().replace(":=", "=").split())
         return words.replace("current_timestamp", "now()").replace("localtimestamp", "now()")
+    if kind == "view":
+        return normalise_view(definition)
     if kind == "default":
         return CAST.sub("", definition).replace("CURRENT_TIMESTAMP", "now()").replace("public.", "")
     return definition
+
+
+def normalise_view(definition: str) -> str:
+    """A view's query without what its author was free to choose.
+
+    That is: aliases, the order of a join's equation, `= true`, and casts that the server adds.
+
+    >>> normalise_view("SELECT x.a FROM t x JOIN u y ON x.id = y.id WHERE x.b = true")
+    'SELECT t.a FROM t JOIN u ON t.id = u.id WHERE t.b'
+    """
+    text = " ".join(CAST.sub("", definition).split())
+    for table, alias in ALIAS.findall(text):
+        text = re.sub(rf"\b{alias}\.", f"{table}.", text)
+    text = ALIAS.sub(lambda part: part[0].removesuffix(f" {part[2]}"), text)
+    return EQUATION.sub(lambda part: " = ".join(sorted(part.groups())), text.replace(" = true", ""))

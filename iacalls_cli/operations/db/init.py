@@ -38,8 +38,11 @@ def create_database(
     opens a session in a database of the given name. Raises `DatabaseError`, naming the right
     where the role lacks CREATEDB.
     """
-    unfinished = f"{name.encode()[:NAME_BYTES].decode(errors='ignore')}{UNFINISHED}{secrets.token_hex(4)}"
-    drop_leftovers(maintenance)
+    prefix = name.encode()[:NAME_BYTES].decode(errors="ignore") + UNFINISHED
+    if not fetch(maintenance, load_query("db/create-lock"), {"prefix": prefix})[0]["locked"]:
+        raise at_work(name)
+    drop_leftovers(maintenance, prefix)
+    unfinished = prefix + secrets.token_hex(4)
     try:
         with database_errors():
             # template0 holds nothing of the site's own, and takes every encoding.
@@ -68,9 +71,16 @@ def create_database(
         raise
 
 
-def drop_leftovers(maintenance: Connection) -> None:
+def at_work(name: str) -> DatabaseError:
+    """The error of the second of two inits at once."""
+    return DatabaseError(
+        f"another `iacalls db init` is at work on {name}, nothing was changed", "wait for it, then `iacalls db verify`"
+    )
+
+
+def drop_leftovers(maintenance: Connection, prefix: str) -> None:
     """Drop the unfinished databases of inits that were killed; one that is in use stays."""
-    for row in fetch(maintenance, load_query("db/unfinished-databases"), {"mark": UNFINISHED}):
+    for row in fetch(maintenance, load_query("db/unfinished-databases"), {"prefix": prefix}):
         drop_database(maintenance, row["name"])
 
 
@@ -120,10 +130,7 @@ def apply_schema(connection: Connection, password: str, *, dry_run: bool = False
     hashed = hash_password(password)
     with connection.transaction():
         if not fetch(connection, load_query("db/init-lock"))[0]["locked"]:
-            raise DatabaseError(
-                f"another `iacalls db init` is at work in {connection.info.dbname}, nothing was changed",
-                "wait for it, then `iacalls db verify`",
-            )
+            raise at_work(connection.info.dbname)
         require_empty(connection)
         connection.execute(load_schema())
         fetch(connection, load_query("users/seed-administrator"), {"password": hashed})

@@ -1,11 +1,209 @@
-"""The SQL that makes one object as the schema has it; for reading and running by hand."""
+"""The SQL script that makes a database as the schema has it; for reading, and running by hand.
+
+One transaction in the order in which the objects need each other, so that it changes all or
+nothing; then, outside of it, what would hold locks for long on a live system: indexes are
+built CONCURRENTLY, keys and checks are added NOT VALID and validated afterwards.
+"""
 
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
 
+from iacalls_cli.operations.db.compare import Difference
 from iacalls_cli.operations.db.expected import ObjectKey, expected_catalogue
+from iacalls_cli.placeholders import scan
 from iacalls_cli.queries import load_schema
 
 PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+# The order of the transaction. Views are dropped first where a column under them changes its
+# type, which PostgreSQL refuses otherwise, and made again last.
+ORDER = ("drop view", "function", "column", "default", "not null", "sequence", "primary key", "unique", "table",
+         "check", "foreign key", "trigger", "view", "decision", "afterwards", "index")  # fmt: skip
+AFTER_COMMIT = ORDER.index("afterwards")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One statement, or a few, at its place in `ORDER`, with what it mends."""
+
+    place: str
+    about: str
+    sql: str
+
+
+def mending_script(differences: Iterable[Difference]) -> str:
+    """The script that mends the problems among `differences`."""
+    order = schema_tables()
+    problems = [difference for difference in differences if difference.is_problem]
+    # A table stands behind those it references.
+    problems.sort(key=lambda problem: order.index(problem.key.relation) if problem.key.relation in order else -1)
+    of_views = [problem for problem in problems if is_view(problem.key.relation)]
+    of_tables = [problem for problem in problems if problem not in of_views]
+    steps = [*table_steps(of_tables), *view_steps(of_views, of_tables)]
+    steps.sort(key=lambda step: ORDER.index(step.place))
+    inside = [step for step in steps if ORDER.index(step.place) < AFTER_COMMIT]
+    outside = [step for step in steps if ORDER.index(step.place) >= AFTER_COMMIT]
+    script = [
+        "-- Makes this database as the documented schema. Read it before you run it:",
+        "--   psql -v ON_ERROR_STOP=1 -f FILE",
+        "-- then run `iacalls db verify` again.",
+        "SET search_path = public, pg_temp;",
+        "SET lock_timeout = '2s';",
+    ]
+    if inside:
+        script += ["", "BEGIN;", *written(inside), "", "COMMIT;"]
+    if outside:
+        script += ["", "-- Outside of a transaction, so that the application need not wait.", *written(outside)]
+    return "\n".join(script)
+
+
+def written(steps: Iterable[Step]) -> Iterator[str]:
+    """The lines of some steps, each under what it mends."""
+    for step in steps:
+        yield from ("", f"-- {' '.join(step.about.split())}", step.sql)
+
+
+def table_steps(problems: Iterable[Difference]) -> Iterator[Step]:
+    """The steps that mend tables and functions, unordered."""
+    for problem in problems:
+        for place, statement in statements_for(problem):
+            yield Step(place, f"{problem.key}: {problem}", statement)
+
+
+def view_steps(problems: Iterable[Difference], of_tables: Iterable[Difference]) -> Iterator[Step]:
+    """The steps that mend views, and those that take views out of the way of a column's new type.
+
+    A view that keeps its columns is replaced, which keeps the rights granted on it.
+    """
+    dropped, replaced = dict[str, str](), dict[str, str]()
+    for problem in problems:
+        told = dropped if problem.key.kind != "view" else replaced
+        told[problem.key.relation] = f"{problem.key}: {problem}"
+    for problem in of_tables:
+        if problem.key.kind == "column" and problem.found is not None:
+            for view in views_reading(problem.key.relation):
+                dropped[view] = f"view {view}: stands in the way of the new type of {problem.key}"
+    for view, reason in dropped.items():
+        yield Step("drop view", reason, f"DROP VIEW IF EXISTS {quote_name(view)};")
+        yield Step("view", f"view {view}: made again; grant on it what was granted before", create(view))
+    for view in replaced.keys() - dropped.keys():
+        yield Step("view", replaced[view], create(view))
+
+
+def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
+    """The statements for one problem, each with its place in `ORDER`."""
+    key, expected, found = problem.key, problem.expected or "", problem.found
+    table, name = quote_name(key.relation), quote_name(key.name)
+    alter = f"ALTER TABLE {table}"
+    match key.kind:
+        case "table":
+            yield "table", "\n".join(statements_about(key.relation))
+        case "function":
+            yield "function", create(key.name.split("(")[0])
+        case "column" if found is None:
+            yield from add_column(key, expected)
+        case "column":
+            yield "column", change_type(key, expected, found or "")
+        case "not null":
+            yield "not null", f"{alter} ALTER COLUMN {name} {'SET' if expected else 'DROP'} NOT NULL;"
+        case "default":
+            yield (
+                "default",
+                lines(make_sequence(key), own_sequence(key), f"{alter} ALTER COLUMN {name} SET DEFAULT {expected};"),
+            )
+        case "sequence":
+            yield "sequence", lines(make_sequence(key), own_sequence(key), move_sequence(key))
+        case "primary key" | "unique" | "check" | "foreign key" if problem.other_name:
+            yield key.kind, f"{alter} RENAME CONSTRAINT {quote_name(problem.other_name)} TO {name};"
+        case "primary key" | "unique":
+            yield key.kind, f"{alter}{drop_constraint(problem)} ADD CONSTRAINT {name} {expected};"
+        case "check" | "foreign key":
+            if problem.bad_state != "NOT VALID":
+                yield key.kind, f"{alter}{drop_constraint(problem)} ADD CONSTRAINT {name} {expected} NOT VALID;"
+            yield "afterwards", f"{alter} VALIDATE CONSTRAINT {name};"
+        case "index":
+            yield "index", build_index(name, expected, problem)
+        case "trigger" if problem.bad_state:
+            yield "trigger", f"{alter} ENABLE TRIGGER {name};"
+        case "trigger":
+            yield "trigger", f"DROP TRIGGER IF EXISTS {name} ON {table};\n{expected};"
+
+
+def add_column(key: ObjectKey, expected: str) -> Iterator[tuple[str, str]]:
+    """Add a column with all that belongs to it."""
+    catalogue = expected_catalogue()
+    default = catalogue.get(ObjectKey("default", key.relation, key.name), "")
+    required = ObjectKey("not null", key.relation, key.name) in catalogue
+    alter, name = f"ALTER TABLE {quote_name(key.relation)}", quote_name(key.name)
+    rest = (f" DEFAULT {default}" if default else "") + (" NOT NULL" if required and default else "")
+    yield "column", lines(make_sequence(key), f"{alter} ADD COLUMN {name} {expected}{rest};", own_sequence(key))
+    if required and not default:
+        set_required = f"{alter} ALTER COLUMN {name} SET NOT NULL;"
+        yield "decision", f"-- Fill {key.relation}.{key.name} in the rows there are, then:\n-- {set_required}"
+
+
+def change_type(key: ObjectKey, expected: str, found: str) -> str:
+    """Change a column's type; PostgreSQL refuses where a value would not fit."""
+    name = quote_name(key.name)
+    default = expected_catalogue().get(ObjectKey("default", key.relation, key.name))
+    using = "" if expected.startswith("character") else f" USING {name}::{expected}"
+    if found.endswith("with time zone") and expected.endswith("without time zone"):
+        using = f" USING {name} AT TIME ZONE 'UTC'"
+    actions = [f"ALTER COLUMN {name} TYPE {expected}{using}"]
+    if default:
+        # The old type's default may not fit the new one.
+        actions = [f"ALTER COLUMN {name} DROP DEFAULT", *actions, f"ALTER COLUMN {name} SET DEFAULT {default}"]
+    return f"ALTER TABLE {quote_name(key.relation)} " + ",\n    ".join(actions) + ";"
+
+
+def sequence_of(key: ObjectKey) -> str:
+    """The name of a column's sequence, or ''."""
+    return expected_catalogue().get(ObjectKey("sequence", key.relation, key.name), "")
+
+
+def make_sequence(key: ObjectKey) -> str:
+    """Make the sequence of a column where it is missing; '' for a column without one."""
+    sequence = sequence_of(key)
+    return f"CREATE SEQUENCE IF NOT EXISTS {quote_name(sequence)} AS integer;" if sequence else ""
+
+
+def own_sequence(key: ObjectKey) -> str:
+    """Let a column own its sequence, which then goes with it; '' for a column without one."""
+    owner = f"{quote_name(key.relation)}.{quote_name(key.name)}"
+    sequence = sequence_of(key)
+    return f"ALTER SEQUENCE {quote_name(sequence)} OWNED BY {owner};" if sequence else ""
+
+
+def move_sequence(key: ObjectKey) -> str:
+    """Move a sequence on to the highest value its column has, never back."""
+    sequence, table, name = quote_name(sequence_of(key)), quote_name(key.relation), quote_name(key.name)
+    values = f"(SELECT coalesce(max({name}), 1) FROM {table}), (SELECT last_value FROM {sequence})"  # noqa: S608, quoted names
+    return f"SELECT setval('{sequence}', greatest({values}));"
+
+
+def drop_constraint(problem: Difference) -> str:
+    """The part of an ALTER TABLE that drops the constraint as it is, or ''."""
+    return "" if problem.found is None else f" DROP CONSTRAINT {quote_name(problem.key.name)},"
+
+
+def build_index(name: str, expected: str, problem: Difference) -> str:
+    """Build an index without stopping writes; one that differs serves until the new one is there."""
+    build = expected.replace("INDEX ", "INDEX CONCURRENTLY ", 1) + ";"
+    if problem.found is None:
+        return build
+    if problem.bad_state:
+        return f"DROP INDEX CONCURRENTLY {name};\n{build}"
+    beside = quote_name(f"{problem.key.name}_new")
+    return (
+        f"{build.replace(f' {name} ', f' {beside} ', 1)}\nDROP INDEX CONCURRENTLY {name};\n"
+        f"ALTER INDEX {beside} RENAME TO {name};"
+    )
+
+
+def lines(*texts: str) -> str:
+    """The texts that are not empty, one below the other."""
+    return "\n".join(text for text in texts if text)
 
 
 def quote_name(name: str) -> str:
@@ -13,80 +211,46 @@ def quote_name(name: str) -> str:
     return name if PLAIN_NAME.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 
-def mend(key: ObjectKey, expected: str | None, found: str | None) -> str:
-    """The statement that mends one finding, or '' where that needs a decision of people.
-
-    `expected` None means the object should not be there, `found` None that it is missing.
-    """
-    table, name = quote_name(key.relation), quote_name(key.name)
-    alter = f"ALTER TABLE {table}"
-    view = ObjectKey("view", key.relation, "")
-    if view in expected_catalogue() and key != view:
-        return f"DROP VIEW IF EXISTS {table};\n{statement_of_schema(view, replace=False)}"
-    if key.kind == "not null":
-        return f"{alter} ALTER COLUMN {name} {'SET' if expected else 'DROP'} NOT NULL;"
-    if expected is None:
-        return ""
-    match key.kind:
-        case "column" if found is None:
-            return f"{alter} ADD COLUMN {name} {expected}{column_rest(key)};"
-        case "column":
-            return around_views(key, f"{alter} ALTER COLUMN {name} TYPE {expected} USING {name}::{expected};")
-        case "default":
-            return f"{alter} ALTER COLUMN {name} SET DEFAULT {expected};"
-        case "sequence":
-            return f"ALTER SEQUENCE {quote_name(expected)} OWNED BY {table}.{name};"
-        case "primary key" | "unique" | "foreign key" | "check":
-            drop = f"{alter} DROP CONSTRAINT {name};\n" if found else ""
-            return f"{drop}{alter} ADD CONSTRAINT {name} {expected};"
-        case "index":
-            drop = f"DROP INDEX CONCURRENTLY {name};\n" if found else ""
-            return drop + expected.replace("INDEX ", "INDEX CONCURRENTLY ", 1) + ";"
-        case "trigger" if found and found.startswith(expected):
-            return f"{alter} ENABLE TRIGGER {name};"
-        case "trigger":
-            return (f"DROP TRIGGER {name} ON {table};\n" if found else "") + expected + ";"
-        case "function" | "table" | "view":
-            return statement_of_schema(key, replace=found is not None)
-    return ""
+def is_view(relation: str) -> bool:
+    """Whether the schema has a view of that name."""
+    return ObjectKey("view", relation, "") in expected_catalogue()
 
 
-def around_views(key: ObjectKey, statement: str) -> str:
-    """A statement between dropping and making again the documented views that read its column.
-
-    PostgreSQL changes no type under a view.
-    """
-    readers = [
-        other.relation
-        for other, columns in expected_catalogue().items()
-        if other.kind == "reads" and other.name == key.relation and key.name in columns.split(", ")
-    ]
-    drops = [f"DROP VIEW {quote_name(view)};" for view in readers]
-    makes = [statement_of_schema(ObjectKey("view", view, ""), replace=False) for view in readers]
-    return "\n".join([*drops, statement, *makes])
+def views_reading(table: str) -> list[str]:
+    """The documented views that read a table."""
+    views = ((key.relation, text) for key, text in expected_catalogue().items() if key.kind == "view")
+    return [view for view, text in views if re.search(rf"\b{re.escape(table)}\b", text)]
 
 
-def column_rest(key: ObjectKey) -> str:
-    """Default and NOT NULL of a column that is added."""
-    catalogue = expected_catalogue()
-    default = catalogue.get(ObjectKey("default", key.relation, key.name), "")
-    required = ObjectKey("not null", key.relation, key.name) in catalogue
-    return (f" DEFAULT {default}" if default else "") + (" NOT NULL" if required and default else "")
+@cache
+def schema_statements() -> tuple[str, ...]:
+    """The statements of sql/schema.sql, without comments."""
+    statements, statement = [], ""
+    for kind, piece in scan(load_schema()):
+        if kind == "semicolon":
+            statements.append(f"{statement.strip()};")
+            statement = ""
+        elif kind != "comment":
+            statement += piece
+    return tuple(statements)
 
 
-def statement_of_schema(key: ObjectKey, *, replace: bool) -> str:
-    """The statement of sql/schema.sql that creates a table, view or function.
+def schema_tables() -> list[str]:
+    """The schema's tables, each behind those it references."""
+    return [match[1] for text in schema_statements() if (match := re.match(r"CREATE TABLE (\w+)", text))]
 
-    A table comes without its indexes and triggers: they are findings of their own.
-    """
-    name = key.relation or key.name.split("(")[0]
-    end = r"\$\$;\n" if key.kind == "function" else r";\n"
-    match = re.search(
-        rf"^CREATE {key.kind.upper()} {re.escape(name)}\b.*?{end}", load_schema(), re.MULTILINE | re.DOTALL
+
+def create(name: str) -> str:
+    """The statement that creates a view or function, or replaces it."""
+    made = re.compile(rf"CREATE (VIEW|FUNCTION) {re.escape(name)}\b")
+    text = next(text for text in schema_statements() if made.match(text))
+    return text.replace("CREATE", "CREATE OR REPLACE", 1)
+
+
+def statements_about(table: str) -> list[str]:
+    """The schema's statements that create a table with its indexes, triggers and comments."""
+    name = re.escape(table)
+    about = re.compile(
+        rf"CREATE TABLE {name} |CREATE (INDEX|TRIGGER) .*? ON {name}\b|COMMENT ON \w+\s+{name}[ .]", re.DOTALL
     )
-    if match is None:
-        return ""
-    text = match[0].strip()
-    if replace and key.kind in ("function", "view"):
-        text = text.replace("CREATE ", "CREATE OR REPLACE ", 1)
-    return text
+    return [text for text in schema_statements() if about.match(text)]

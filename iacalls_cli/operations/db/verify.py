@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
-from iacalls_cli.operations.db.compare import Finding, compare
+from iacalls_cli.operations.db.compare import Difference, Finding, compare, finding_of
 from iacalls_cli.operations.db.expected import Catalogue, ObjectKey, expected_catalogue
 from iacalls_cli.operations.db.tables import Relation, list_relations
 from iacalls_cli.operations.users import users_with_default_password
@@ -32,6 +32,7 @@ class Verification:
 
     tables: tuple[VerifiedTable, ...]
     findings: tuple[Finding, ...]
+    differences: tuple[Difference, ...]
 
     @property
     def problems(self) -> int:
@@ -45,12 +46,13 @@ def verify_database(connection: Connection, *, estimate: bool = False) -> Verifi
     Raises `DatabaseError` or `ConnectionFailed`.
     """
     expected = expected_catalogue()
-    findings = compare(expected, read_catalogue(connection))
+    differences = compare(expected, read_catalogue(connection))
+    findings = [finding_of(difference) for difference in differences]
     relations = {relation.name: relation for relation in list_relations(connection, estimate=estimate)}
     findings += find_default_passwords(connection)
     names = {key.relation: key.kind for key in sorted(expected) if key.kind in ("table", "view")}
     tables = [verified(name, kind, relations.get(name), findings) for name, kind in names.items()]
-    return Verification(tuple(tables), tuple(findings))
+    return Verification(tuple(tables), tuple(findings), tuple(differences))
 
 
 def read_catalogue(connection: Connection) -> Catalogue:
@@ -75,6 +77,6 @@ def find_default_passwords(connection: Connection) -> list[Finding]:
     except DatabaseError as error:
         # No users table, or no right to read it: told by the comparison, or by design of the role.
         finding = f"passwords were not checked: {error.message}"
-        return [Finding("note", "users", "table users", finding, "", "", "")]
+        return [Finding("note", "users", "table users", finding, "", "")]
     hint = "has the documented default password; change it with `iacalls users set-password {}`"
-    return [Finding("warning", "users", f"user {name}", hint.format(name), "", "", "") for name in names]
+    return [Finding("warning", "users", f"user {name}", hint.format(name), "", "") for name in names]

@@ -11,7 +11,7 @@ WITH relation AS (
 SELECT CASE WHEN relkind IN ('v', 'm') THEN 'view' ELSE 'table' END AS kind,
        relname AS relation,
        '' AS name,
-       CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+       CASE relkind WHEN 'v' THEN pg_get_viewdef(oid, true) WHEN 'm' THEN 'materialized ' || pg_get_viewdef(oid, true)
                     WHEN 'f' THEN 'foreign table' ELSE 'table' END AS definition
   FROM relation
 UNION ALL
@@ -59,16 +59,4 @@ SELECT 'function', '', proname || '(' || pg_get_function_identity_arguments(pg_p
  WHERE pronamespace = 'public'::regnamespace AND prokind = 'f'
    AND NOT EXISTS (SELECT FROM pg_depend
                     WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
-UNION ALL
--- What a view reads stands for its text: the text differs between servers and authors,
--- the columns it is made from do not.
-SELECT 'reads', relation.relname, source.relname, string_agg(DISTINCT attname, ', ' ORDER BY attname)
-  FROM relation
-  JOIN pg_rewrite ON ev_class = relation.oid
-  JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid
-                AND refclassid = 'pg_class'::regclass AND refobjsubid > 0 AND refobjid <> relation.oid
-  JOIN pg_class AS source ON source.oid = refobjid
-  JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
- WHERE relation.relkind IN ('v', 'm')
- GROUP BY relation.relname, source.relname
 ORDER BY 1, 2, 3
