@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from iacalls_cli import __version__, diagnostics
 from iacalls_cli.errors import ExitCode, IacallsError, UsageError
+from iacalls_cli.group import TYPER_ERROR, Group
 
 # The order of `iacalls --help`. Each name is a module of iacalls_cli.commands.
 COMMANDS = ("demo", "db", "report", "monitor", "users", "server")
-# typer.BadParameter's bases are its usage error and its general error; Typer gives the
-# classes no public names.
-TYPER_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-class LazyCommands(TyperGroup):
+class LazyCommands(Group):
     """A group whose commands are imported when they are asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -48,20 +45,18 @@ app = typer.Typer(
     cls=LazyCommands,
     help="Run the PostgreSQL database of IA-Calls: install it, look at it, keep it well.\n\n"
     "Start with `iacalls demo`. `iacalls COMMAND --help` shows each command with examples.",
+    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@app.callback(invoke_without_command=True)
+@app.callback()
 def root(
-    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Show the help where no command is given."""
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help())
+    """What stands before the command."""
 
 
 def run(arguments: list[str]) -> int:
@@ -69,6 +64,7 @@ def run(arguments: list[str]) -> int:
     prepare_streams()
     command = typer.main.get_command(app)
     try:
+        require_text(arguments)
         outcome = command.main(arguments, prog_name="iacalls", standalone_mode=False)
         sys.stdout.flush()
         return outcome if isinstance(outcome, int) else ExitCode.DONE
@@ -100,11 +96,19 @@ def run(arguments: list[str]) -> int:
         return ExitCode.FAILED
 
 
+def require_text(arguments: list[str]) -> None:
+    """Raise `UsageError` for an argument that is not UTF-8: no server would take it."""
+    for number, argument in enumerate(arguments, 1):
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise UsageError(f"argument {number} is not UTF-8 text", "type it in UTF-8")
+
+
 def prepare_streams() -> None:
     """UTF-8 on every stream, whatever the locale: names hold á, ñ and ¿ under LANG=C too."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace" if stream is not sys.stdin else "replace")
+            # What cannot be read exactly, a password for one, must not be read at all.
+            stream.reconfigure(encoding="utf-8", errors="strict" if stream is sys.stdin else "backslashreplace")
 
 
 def usage_error(error: Exception) -> UsageError:
@@ -114,6 +118,11 @@ def usage_error(error: Exception) -> UsageError:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     # Typer wraps the words of the library that validates.
     message = message.replace("Value error, ", "")
+    if "unexpected extra argument" in message:
+        # It may be a password that was meant for stdin, or a DSN with one.
+        return UsageError("there is an argument too many", f"a DSN stands behind --dsn; `{path} --help` shows the rest")
+    if "No such option" in message and hasattr(getattr(context, "command", None), "list_commands"):
+        return UsageError(message, f"options stand behind the command: `{path} COMMAND --help` shows them")
     return UsageError(message, f"`{path} --help` shows the options")
 
 

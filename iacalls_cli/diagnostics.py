@@ -18,10 +18,10 @@ from iacalls_cli.text import one_line, printable
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-RED, YELLOW, DIM, PLAIN = "1;31", "33", "2", ""
+RED, YELLOW, PLAIN = "1;31", "33", ""
 WAITING_SECONDS = 1.0
 # user:password@ in a URI, and password=… in a conninfo string.
-URI_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^/\s]*@")
+URI_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*@")
 CONNINFO_PASSWORD = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
 
 Progress = Callable[[str, int, int], None]
@@ -61,7 +61,8 @@ def say(label: str, text: str, colour: str = PLAIN) -> None:
 
 def error(problem: IacallsError) -> None:
     """Tell an error and what to do about it."""
-    hint = f". Hint: {problem.hint}" if problem.hint else ""
+    end = "" if problem.message.endswith(("?", "!")) else "."
+    hint = f"{end} Hint: {problem.hint}" if problem.hint else ""
     say("error: ", problem.message.rstrip(".") + hint, RED)
 
 
@@ -98,7 +99,10 @@ def ask(question: str) -> str:
     """A line from the terminal; the question goes to stderr, because stdout is data."""
     sys.stderr.write(printable(question))
     sys.stderr.flush()
-    answer = sys.stdin.readline()
+    try:
+        answer = sys.stdin.readline()
+    except UnicodeDecodeError:
+        answer = ""
     if not answer.endswith("\n"):
         sys.stderr.write("\n")
     return answer

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from iacalls_cli.errors import IacallsError
 from iacalls_cli.output.write import Format
 
 TARGET_PANEL = "Target and output"
@@ -15,7 +16,10 @@ def complete_profiles() -> list[str]:
     """The profiles of the config files, for completion."""
     from iacalls_cli.config.file import load_config
 
-    return list(load_config().profiles)
+    try:
+        return list(load_config().profiles)
+    except IacallsError:  # nothing may be written into a half-typed command line
+        return []
 
 
 def complete_tables() -> Iterable[str]:

@@ -16,12 +16,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from iacalls_cli.errors import UsageError
 from iacalls_cli.placeholders import count_statements, find_placeholders, to_positional
+from iacalls_cli.values import make_clock, read_value
 
 PACKAGE = Path(__file__).parent
 # The wheel carries sql/ inside the package; a checkout keeps it beside.
@@ -135,8 +137,11 @@ def parse_query(name: str, text: str) -> Query:
             continue
         key, value = match["key"], match["value"].strip()
         if key not in KEYS:
-            raise UsageError(f"line {number}: unknown header key '{key}'", f"known keys: {', '.join(KEYS)}")
-        if key == "param":
+            # A misspelt key must not become prose; a word with a colon behind it may.
+            if near := get_close_matches(key, KEYS):
+                raise UsageError(f"line {number}: unknown header key '{key}'", f"did you mean {near[0]}?")
+            description.append(line)
+        elif key == "param":
             parameters.append(parse_parameter(value, number))
         else:
             values[key] = value
@@ -175,6 +180,11 @@ def parse_parameter(value: str, number: int) -> Parameter:
         raise UsageError(f"line {number}: unknown type '{match['type']}'", f"known types: {', '.join(TYPES)}")
     choices = split_list(match["choices"] or "")
     default = match["default"]
+    if default not in (None, "null"):
+        try:
+            read_value(match["name"], match["type"], choices, default, make_clock("UTC"))
+        except UsageError as error:
+            raise UsageError(f"line {number}: the default of {error.message}", error.hint) from None
     return Parameter(
         match["name"],
         match["type"],

@@ -129,13 +129,28 @@ def test_completion_of_commands_reports_and_tables(tmp_path):
     assert "--status" in complete("iacalls report calls --st")
     (tmp_path / "iacalls.toml").write_text('[profiles.staging]\nhost = "x"\n')
     assert complete("iacalls db tables --profile st") == ["staging"]
+    (tmp_path / "iacalls.toml").write_text("broken")
+    assert complete("iacalls db tables --profile st") == []
+    assert "stats" in complete("iacalls report st")
+
+
+def test_the_completion_is_installed(tmp_path):
+    outcome = run_process("--install-completion", "bash", env={"HOME": str(tmp_path)})
+    assert outcome.code == 0
+    assert "iacalls" in (tmp_path / ".bash_completions" / "iacalls.sh").read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], "No such command 'nonsense'"),
-        (["report", "nonsense"], "No such command 'nonsense'"),
+        (["nonsense"], "there is no command 'iacalls nonsense'"),
+        (["report", "grups"], "did you mean groups?"),
+        (["db", "tables", "postgresql://ana:s3/cret@h/x"], "an argument too many"),
+        (["db", "tables", "\udcff"], "argument 3 is not UTF-8"),
+        (["-o", "json", "report", "groups"], "options stand behind the command"),
+        (["report", "-o", "json", "groups"], "write `iacalls report groups -o"),
+        (["report", "groups", "--limit", "-1"], "limit"),
+        (["db", "verify", "--sql", "-o", "json"], "--sql prints SQL"),
         (["report", "calls", "--nonsense"], "No such option"),
         (["report", "calls", "--limit", "x"], "--limit"),
         (["report", "calls", "--status", "x"], "'x' is not one of 'pending'"),
@@ -164,7 +179,38 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(arguments, words, iaca
     assert outcome.err.count("\n") == 1
     assert words in outcome.error
     assert "Hint: " in outcome.error
+    assert "cret" not in outcome.error
     assert outcome.out == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://ana:s3/cret@db/x",
+        "postgresql://ana:s3@cret@db/x",
+        "password='s3 cret' host=db",
+        "PASSWORD = s3cret",
+    ],
+)
+def test_what_looks_like_a_password_is_not_said(text):
+    assert "cret" not in diagnostics.redact(text)
+    assert "***" in diagnostics.redact(text)
+
+
+@pytest.mark.parametrize("group", ["db", "report", "monitor", "users", "server"])
+def test_a_group_alone_shows_what_it_has(group, iacalls):
+    outcome = iacalls(group)
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert ("stats" if group == "report" else f"Usage: iacalls {group}") in outcome.out
+
+
+def test_a_check_that_finds_something_exits_4(server, empty_database):
+    """In a process of its own: Typer turns a returned Exit into success (trap 18)."""
+    environment = {"IACALLS_DSN": server.dsn(empty_database, OWNER)}
+    assert run_process("db", "verify", env=environment).code == 4
+    assert run_process("report", "check", env=environment).code == 4
+    assert run_process("server", "status").code == 3
 
 
 def test_a_bug_is_one_line_without_a_traceback(iacalls, monkeypatch):

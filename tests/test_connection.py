@@ -260,7 +260,8 @@ def test_a_replica_takes_no_writes(replica):
     "command", [("db", "init", "--allow-default-password"), ("users", "set-password", "admin", "--password-stdin")]
 )
 def test_writing_commands_refuse_a_replica(replica, iacalls, monkeypatch, command):
-    monkeypatch.setenv("IACALLS_DSN", psycopg.conninfo.make_conninfo(**replica))
+    database = "iacalls_db" if command[1] == "init" else "postgres"
+    monkeypatch.setenv("IACALLS_DSN", psycopg.conninfo.make_conninfo(**{**replica, "dbname": database}))
     outcome = iacalls(*command, stdin="Contraseña nueva\n")
     assert outcome.code == 1
     assert "replica" in outcome.error

@@ -38,7 +38,7 @@ def test_a_missing_database_is_created_whole(server, new_name, use, iacalls):
     outcome = iacalls("db", "init", "-o", "json")
     assert outcome.code == 0
     assert outcome.json["data"] == [
-        {"database": new_name, "state": "created", "administrator": "admin", "password": None}
+        {"database": new_name, "state": "created", "administrator": "admin", "password_from": "documented default"}
     ]
     assert "default password" in outcome.err
     assert "set-password" in outcome.err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from iacalls_cli.embedded.bundle import bundled, find_program, is_bundled
+from iacalls_cli.embedded.bundle import Program, bundled, find_program
 from tests.command_line import run_process, run_terminal
 from tests.servers import OWNER, PASSWORD
 
@@ -44,8 +44,7 @@ def no_psql_installed(monkeypatch, tmp_path):
 
 
 def test_the_bundled_psql_serves_where_none_is_installed(server, database, no_psql_installed):
-    assert find_program("psql") == bundled().programs / "psql"
-    assert is_bundled(find_program("psql"))
+    assert find_program("psql") == Program(bundled().programs / "psql", is_bundled=True)
     outcome = run_process("db", "shell", stdin="SELECT 6 * 7;\n", env={"IACALLS_DSN": server.dsn(database, OWNER)})
     assert outcome.code == 0
     assert "42" in outcome.out
@@ -58,7 +57,7 @@ def test_the_bundled_psql_is_refused_where_tls_is_asked_for(server, database, no
     environment = {"IACALLS_DSN": dsn, variable: "require"} if variable else {"IACALLS_DSN": f"{dsn} sslmode=require"}
     outcome = run_process("db", "shell", stdin="SELECT 1;\n", env=environment)
     assert outcome.code == 2
-    assert "sslmode=require needs a psql with TLS" in outcome.error
+    assert "the bundled psql knows no TLS" in outcome.error
 
 
 def test_an_installed_client_is_preferred(monkeypatch, tmp_path):
@@ -66,9 +65,9 @@ def test_an_installed_client_is_preferred(monkeypatch, tmp_path):
     installed.write_text("#!/bin/sh\n")
     installed.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_program("psql") == installed
+    assert find_program("psql") == Program(installed, is_bundled=False)
     for name in ("pg_dump", "pg_restore"):
-        assert os.access(find_program(name), os.X_OK)
+        assert os.access(find_program(name).path, os.X_OK)
 
 
 def test_the_password_is_not_in_its_arguments(server, database, monkeypatch, tmp_path):

@@ -84,7 +84,20 @@ def test_a_killed_load_is_done_whole_by_the_next(data_home):
 
 def test_two_at_once_load_once(data_home):
     first, second = start_process("demo", "--scale", "1"), start_process("demo", "--scale", "1")
-    assert [first.communicate() and first.returncode, second.communicate() and second.returncode].count(0) >= 1
+    for process in (first, second):
+        _, said = process.communicate()
+        assert process.returncode == 0, said
     with connect() as connection:
         assert connection.execute("SELECT count(*) FROM call_records").fetchone() == (5000,)
         assert connection.execute("SELECT count(*) FROM pg_database WHERE datname LIKE '%.init-%'").fetchone() == (0,)
+
+
+def test_beside_data_of_ones_own_nothing_is_loaded(data_home, iacalls):
+    assert iacalls("db", "init", "--dsn", "embedded").code == 0
+    with connect() as connection:
+        connection.execute("INSERT INTO users (username, email, password) VALUES ('ana', 'ana@x', 'x')")
+    outcome = iacalls("demo", "--scale", "0.01")
+    assert outcome.code == 0
+    assert "nothing is loaded" in outcome.err
+    with connect() as connection:
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == (2,)

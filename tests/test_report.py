@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from iacalls_cli.errors import UsageError
-from iacalls_cli.operations.report import Clock, list_reports, read_moment, read_value
-from iacalls_cli.queries import Parameter, load_topic
+from iacalls_cli.operations.report import list_reports
+from iacalls_cli.queries import load_topic
+from iacalls_cli.values import Clock, read_moment, read_value
 from tests.command_line import run_terminal
 from tests.servers import OWNER, READER
 
@@ -151,14 +152,17 @@ def test_run_any_file_with_a_header(filled_database, use, iacalls, tmp_path):
         ("SELECT 1", 2, "has no header"),
         ("-- Two.\nSELECT 1; SELECT 2", 2, "2 statements"),
         ("-- Writes.\n-- effect: write\nDELETE FROM users", 2, "reports only read"),
-        ("-- Lies.\nDELETE FROM users", 1, "read-only transaction"),
+        ("-- Lies.\nDELETE FROM users", 2, "returns no rows"),
+        ("-- Lies.\nDELETE FROM users RETURNING id", 1, "read-only transaction"),
+        ("-- Slow.\nVACUUM FULL users", 2, "returns no rows"),
+        ("-- Does.\nDO $$BEGIN END$$", 2, "returns no rows"),
         ("-- Lies.\nSELECT set_config('transaction_read_only', 'off', false); DELETE FROM users", 2, "2 statements"),
         ("-- Wrong.\nSELECT nothing\nFROM users", 1, 'column "nothing" does not exist (line 2 of the SQL)'),
         ("-- Wrong.\nSELECT * FROM nothing", 1, "iacalls db verify"),
         ("-- Wrong.\nSELEC 1", 1, "syntax error"),
-        ("-- Wrong.\nCREATE TABLE x (a int)", 1, "read-only transaction"),
-        ("-- Out.\nCOPY users TO STDOUT", 1, "COPY"),
-        ("-- Out.\nCOPY users FROM STDIN", 1, "COPY"),
+        ("-- Wrong.\nCREATE TABLE x (a int)", 2, "returns no rows"),
+        ("-- Out.\nCOPY users TO STDOUT", 2, "returns no rows"),
+        ("-- Out.\nCOPY users FROM STDIN", 2, "returns no rows"),
     ],
 )
 def test_a_file_that_cannot_run_is_told_in_one_line(filled_database, use, iacalls, tmp_path, server, text, code, words):
@@ -228,15 +232,13 @@ def test_today_depends_on_the_zone(connection, database, use, iacalls):
 )  # fmt: skip
 def test_moments(text, utc):
     assert read_moment(text, BOGOTA).astimezone(UTC) == datetime.fromisoformat(utc).replace(tzinfo=UTC)
-    parameter = Parameter("since", "timestamp", False, None, (), "")
-    assert read_value(parameter, text, BOGOTA) == datetime.fromisoformat(utc)
+    assert read_value("since", "timestamp", (), text, BOGOTA) == datetime.fromisoformat(utc)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "7", "7y", "2025-13-01", "99999999999d", "29/10/2025"])
 def test_what_is_no_moment(text):
-    parameter = Parameter("since", "timestamp", False, None, (), "")
     with pytest.raises(UsageError, match="since is not a timestamp"):
-        read_value(parameter, text, BOGOTA)
+        read_value("since", "timestamp", (), text, BOGOTA)
 
 
 def test_values_cannot_change_the_sql(filled_database, use, iacalls, server):

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from iacalls_cli.database.rows import stream
-from iacalls_cli.operations.report import bind_values, find_report, make_clock
+from iacalls_cli.operations.report import bind_values, find_report
+from iacalls_cli.values import make_clock
 from tests.random_rows import fill
 from tests.servers import OWNER
 

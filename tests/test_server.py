@@ -87,7 +87,7 @@ def test_nobody_gets_in_without_the_password(server):
 def test_its_dsn_serves_other_programs(server):
     server.start()
     dsn = server.status().dsn.replace("dbname=iacalls_db", "dbname=postgres")
-    done = subprocess.run([find_program("psql"), "-XAtc", "SELECT 'año'", dsn], capture_output=True, text=True)
+    done = subprocess.run([find_program("psql").path, "-XAtc", "SELECT 'año'", dsn], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("año\n", 0)
 
 

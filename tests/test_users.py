@@ -120,7 +120,21 @@ def test_asks_twice_without_echo(server, connection, database):
     assert code == 2
     assert "differ" in screen
     code, screen = run_terminal(
-        "users", "set-password", "admin", answers=[answers[0], (prompts[1], "Secreta-ñ-1\n")], env=environment
+        "users",
+        "set-password",
+        "admin",
+        answers=[answers[0], (prompts[1], "Secreta-ñ-1\n"), ("Go on? [y/N] ", "n\n")],
+        env=environment,
+    )
+    assert code == 1
+    assert "plan: store a new password for admin" in screen
+    assert not is_password("Secreta-ñ-1", stored(connection))
+    code, screen = run_terminal(
+        "users",
+        "set-password",
+        "admin",
+        answers=[answers[0], (prompts[1], "Secreta-ñ-1\n"), ("Go on? [y/N] ", "y\n")],
+        env=environment,
     )
     assert code == 0
     assert "Secreta" not in screen

@@ -9,13 +9,13 @@ import typer
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import OUTPUT_OPTIONS, QUIET_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
 from iacalls_cli.errors import ProblemsFound, UsageError
+from iacalls_cli.group import Group
 from iacalls_cli.options import TableName
 from iacalls_cli.output.write import FOR_PEOPLE, Format, write_text
 from iacalls_cli.table import Answer, table_of
-from iacalls_cli.text import printable
 
 app = typer.Typer(
-    name="db", help="Create, verify, list and draw the database.", no_args_is_help=True, add_completion=False
+    name="db", cls=Group, help="Create, verify, list and draw the database.", no_args_is_help=True, add_completion=False
 )
 
 Estimate = Annotated[
@@ -136,10 +136,11 @@ def describe(run: Run, table: TableName) -> None:
     relation = description.relation
     comment = f": {relation['comment']}" if relation["comment"] else ""
     columns = replace(description.columns, title=f"{relation['kind']} {relation['name']}{comment}")
-    run.write(Answer(columns, {"relation": dict(relation), **description.parts}))
+    hides_empty = run.output in FOR_PEOPLE
+    parts = {key: part for key, part in description.parts.items() if part.rows or not hides_empty}
+    run.write(Answer(columns, {"relation": dict(relation), **parts}))
     if run.output is Format.TABLE and relation["definition"]:
-        lines = str(relation["definition"]).splitlines()
-        write_text("\nDefinition\n" + "\n".join(printable(line) for line in lines))
+        write_text(f"\nDefinition\n{relation['definition']}")
 
 
 @command(

@@ -65,20 +65,25 @@ def demo(
 
 
 def read_anchor(until: str | None) -> datetime:
-    """The moment that sample data take for now: noon of the last day, so that a day's data stay the same."""
+    """The moment that sample data take for now: the evening of the last day, or the quarter of a day that is over.
+
+    The data then stay the same for some hours, and none of them lies in the future.
+    """
+    if until is None:
+        now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0, tzinfo=None)
+        return now.replace(hour=now.hour // 6 * 6)
     try:
-        day = date.fromisoformat(until) if until else datetime.now(UTC).date()
+        return datetime.combine(date.fromisoformat(until), time(18))
     except ValueError:
         raise UsageError(f"--until is not a date: {until}", "write for example 2025-11-30") from None
-    return datetime.combine(day, time(12))
 
 
-def prepare(run: Run, target: "Target", load: "Callable[[Connection, diagnostics.Progress], object]") -> None:
+def prepare(run: Run, target: "Target", load: "Callable[[Connection, diagnostics.Progress], bool]") -> None:
     """Create database, schema and sample data, each where it is missing."""
     from iacalls_cli.commands.init import MAINTENANCE, open_database
     from iacalls_cli.database.connection import Limits
     from iacalls_cli.embedded.server import DATABASE
-    from iacalls_cli.operations.db.init import create_database, database_exists
+    from iacalls_cli.operations.db.init import create_database, database_exists, lock_creation
     from iacalls_cli.operations.users import DEFAULT_PASSWORD
 
     # A second demo waits for the first one's load, however long that is.
@@ -87,20 +92,22 @@ def prepare(run: Run, target: "Target", load: "Callable[[Connection, diagnostics
         maintenance = stack.enter_context(
             run.session(target=target, database=MAINTENANCE, read_only=False, limits=patient, is_named=False)
         )
+        lock_creation(maintenance.connection, DATABASE, wait=True)
         if not database_exists(maintenance.connection, DATABASE):
             diagnostics.note(f"creating {DATABASE} with the documented schema; admin's password is {DEFAULT_PASSWORD}")
             create_database(maintenance.connection, DATABASE, DEFAULT_PASSWORD, partial(open_database, run, target))
         session = stack.enter_context(run.session(target=target, read_only=False, limits=patient, is_named=False))
         with diagnostics.progress() as progress:
-            loaded = load(session.connection, progress)
-        if not loaded:
+            is_loaded = load(session.connection, progress)
+        if not is_loaded:
             diagnostics.note(f"{DATABASE} holds data already, nothing is loaded")
 
 
 def show(session: "Session", name: str, rows: int) -> None:
     """Show one report as it would be shown at the terminal, some rows of it."""
     from iacalls_cli.database.rows import stream
-    from iacalls_cli.operations.report import bind_values, find_report, make_clock
+    from iacalls_cli.operations.report import bind_values, find_report
+    from iacalls_cli.values import make_clock
 
     query = find_report(name, None)
     given = {parameter.name: 1 for parameter in query.parameters if parameter.is_required}

@@ -3,13 +3,14 @@
 import secrets
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.run import Run, ask_twice
+from iacalls_cli.commands.run import Run, ask_twice, read_secret
 from iacalls_cli.database.connection import connection_parameters, describe, is_loopback, require_primary
+from iacalls_cli.embedded.server import DATABASE, embedded_server
 from iacalls_cli.errors import ConnectionFailed, UsageError
 from iacalls_cli.operations.db.init import (
     apply_schema,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 # Where CREATE DATABASE is sent from: PostgreSQL's own maintenance database.
 MAINTENANCE = "postgres"
+GENERATED = "generated"
 NO_PLACE = (MAINTENANCE, "template0", "template1")
 
 
@@ -40,20 +42,21 @@ class AdminPassword:
     generate: bool
     allow_default: bool
 
-    def settle(self, *, is_near: bool) -> tuple[str, bool]:
-        """The password, and whether it was generated.
+    def settle(self, *, is_near: bool, dry_run: bool) -> tuple[str, str]:
+        """The password, and where it comes from: generated, given, or documented default.
 
         `is_near` says that the server is the embedded one or at a loopback address: there the
-        documented default will do. Raises `UsageError` where nothing else was given.
+        documented default will do. With `dry_run` no password is made up. Raises `UsageError`
+        where nothing else was given.
         """
         if self.from_stdin and self.generate:
             raise UsageError("--admin-password-stdin and --generate-admin-password contradict each other", "give one")
         if self.generate:
-            return secrets.token_urlsafe(15), True
+            return "" if dry_run else secrets.token_urlsafe(15), GENERATED
         if self.from_stdin:
-            password = sys.stdin.readline().rstrip("\r\n")
+            password = read_secret()
         elif self.allow_default or is_near:
-            return DEFAULT_PASSWORD, False
+            return DEFAULT_PASSWORD, "documented default"
         elif sys.stdin.isatty():
             password = ask_twice(f"Password for the new administrator {ADMINISTRATOR}: ")
         else:
@@ -62,59 +65,67 @@ class AdminPassword:
                 "give --generate-admin-password, --admin-password-stdin, or --allow-default-password",
             )
         check_password(password)
-        return password, False
+        return password, "given"
 
 
 def initialise(run: Run, admin: AdminPassword) -> Table:
     """Run `db init` and return its answer: what was made, with the password if it was generated."""
     target = run.target()
+    if run.dry_run and target.is_embedded and not embedded_server().exists():
+        diagnostics.note(f"plan: make the embedded server, and {plan_for(DATABASE, is_missing=True)}")
+        return answer(DATABASE, "planned", *admin.settle(is_near=True, dry_run=True))
     database = describe(target, connection_parameters(target)).database
     if database in NO_PLACE:
         raise UsageError(
             f"the target names the database {database}, which is PostgreSQL's own", "name another, like iacalls_db"
         )
     with ExitStack() as stack:
-        session = open_target(run, stack, target, database)
-        is_missing = session.connection.info.dbname != database
+        session, is_missing = open_target(run, stack, target, database)
         require_primary(session)
         if not is_missing:
             require_empty(session.connection)
             require_rights(session.connection)
         is_near = session.place.is_embedded or is_loopback(session.connection.info.hostaddr)
-        password, is_generated = admin.settle(is_near=is_near)
-        diagnostics.note(
-            f"plan: {'create the database ' + database + ', and' if is_missing else 'create'} in it the documented "
-            f"tables, indexes, triggers and views, and the administrator {ADMINISTRATOR}"
-        )
+        password, source = admin.settle(is_near=is_near, dry_run=run.dry_run)
+        diagnostics.note(f"plan: {plan_for(database, is_missing=is_missing)}")
         if not run.dry_run and not session.place.is_embedded:
             run.agree("Go on?")
         if not is_missing:
             apply_schema(session.connection, password, dry_run=run.dry_run)
         elif not run.dry_run:
             create_database(session.connection, database, password, partial(open_database, run, target))
-    if password == DEFAULT_PASSWORD:
+    if password == DEFAULT_PASSWORD and not run.dry_run:
         diagnostics.warning(
             f"the administrator {ADMINISTRATOR} has the documented default password; "
-            f"change it: iacalls users set-password {ADMINISTRATOR}"
+            f"change it: {run.repeat(f'users set-password {ADMINISTRATOR}')}"
         )
-    return answer(database, "planned" if run.dry_run else "created", password if is_generated else None)
+    return answer(database, "planned" if run.dry_run else "created", password, source)
 
 
-def open_target(run: Run, stack: ExitStack, target: "Target", database: str) -> "Session":
+def plan_for(database: str, *, is_missing: bool) -> str:
+    """What `db init` is about to do."""
+    made = f"create the database {database}, and" if is_missing else "create"
+    return f"{made} in it the documented tables, indexes, triggers and views, and the administrator {ADMINISTRATOR}"
+
+
+def open_target(run: Run, stack: ExitStack, target: "Target", database: str) -> "tuple[Session, bool]":
     """A session on the target database or, when only that is missing, on the maintenance database.
 
-    Raises `ConnectionFailed` when the server itself cannot be reached.
+    The second value says that it is missing. Raises `ConnectionFailed` when the server itself
+    cannot be reached.
     """
     try:
-        return stack.enter_context(run.session(target=target, read_only=False))
+        return stack.enter_context(run.session(target=target, read_only=False)), False
     except ConnectionFailed as failed:
+        elsewhere = run.session(target=target, database=MAINTENANCE, read_only=False, is_named=False)
         try:
-            session = stack.enter_context(run.session(target=target, database=MAINTENANCE, read_only=False))
+            session = stack.enter_context(elsewhere)
         except ConnectionFailed:
             raise failed from None
         if database_exists(session.connection, database):
             raise
-        return session
+        run.announce(replace(session, place=replace(session.place, database=database)))
+        return session, True
 
 
 @contextmanager
@@ -124,7 +135,9 @@ def open_database(run: Run, target: "Target", name: str) -> "Iterator[Connection
         yield session.connection
 
 
-def answer(database: str, state: str, password: str | None) -> Table:
+def answer(database: str, state: str, password: str, source: str) -> Table:
     """One row that says what was made; a generated password is shown this once."""
-    names = ("database", "state", "administrator", "password")
-    return Table(tuple(Column(name) for name in names), [(database, state, ADMINISTRATOR, password)])
+    row = {"database": database, "state": state, "administrator": ADMINISTRATOR, "password_from": source}
+    if source == GENERATED and password:
+        row["password"] = password
+    return Table(tuple(Column(name) for name in row), [tuple(row.values())])

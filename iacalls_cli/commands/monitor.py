@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, Run, command
+from iacalls_cli.group import Group
 from iacalls_cli.options import complete_tables
 from iacalls_cli.queries import load_query
 
 app = typer.Typer(
-    name="monitor", help="Look at sizes, indexes and sessions.", no_args_is_help=True, add_completion=False
+    name="monitor", cls=Group, help="Look at sizes, indexes and sessions.", no_args_is_help=True, add_completion=False
 )
 
 

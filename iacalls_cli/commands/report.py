@@ -1,23 +1,20 @@
 """`iacalls report`: a command for each SQL file, made from the file's header."""
 
 import inspect
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
-from typer.core import TyperGroup
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, Run, add_command, command
 from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
-from iacalls_cli.options import TimeZone
-from iacalls_cli.output.write import FOR_PEOPLE, write_text
+from iacalls_cli.group import Group
+from iacalls_cli.options import Output, TimeZone
+from iacalls_cli.output.write import FOR_PEOPLE, Format, write_text
 from iacalls_cli.queries import Parameter, Query
 from iacalls_cli.table import Answer, table_of
-
-ZONE_OPTION = {"tz": (TimeZone, "UTC")}
-# What an option of a report can be called: the shared options keep their names.
-RESERVED = {*OUTPUT_OPTIONS, *TARGET_OPTIONS, *ZONE_OPTION, "help", "o", "q", "v"}
 
 
 def queries_folder() -> Path | None:
@@ -27,39 +24,37 @@ def queries_folder() -> Path | None:
     return load_config().queries_folder
 
 
-def complete_reports() -> list[str]:
-    """Report names, for completion."""
+def known_reports() -> list[str]:
+    """Report names, for the help and for completion; a folder that is no good costs only its own."""
     from iacalls_cli.operations.report import report_names
 
-    return report_names(queries_folder())
+    try:
+        return report_names(queries_folder())
+    except IacallsError as error:
+        if "_IACALLS_COMPLETE" not in os.environ:  # nothing may be written into a half-typed command line
+            diagnostics.warning(f"{error.message}. {error.hint}")
+        return report_names(None)
 
 
-class ReportCommands(TyperGroup):
+class ReportCommands(Group):
     """The commands written below, and one for each report."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Report names first, then the other commands."""
-        from iacalls_cli.operations.report import report_names
-
-        try:
-            return [*report_names(queries_folder()), *self.commands]
-        except IacallsError as error:
-            diagnostics.warning(f"{error.message}. {error.hint}")
-            return [*report_names(None), *self.commands]
+        return [*known_reports(), *self.commands]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command written below, or the report of that name."""
-        from iacalls_cli.operations.report import find_report, report_names
+        from iacalls_cli.operations.report import built_in_names, find_report
 
         if cmd_name in self.commands:
             return self.commands[cmd_name]
-        if cmd_name in report_names(None):
+        if cmd_name in built_in_names():
             return report_command(cmd_name, find_report(cmd_name, None))
-        folder = queries_folder()
-        if cmd_name not in report_names(folder):
+        if cmd_name not in known_reports():
             return None
         try:
-            return report_command(cmd_name, find_report(cmd_name, folder))
+            return report_command(cmd_name, find_report(cmd_name, queries_folder()))
         except UsageError as error:
             return broken_command(cmd_name, error)
 
@@ -73,7 +68,8 @@ def report_command(name: str, query: Query) -> Any:
     """The command of one report, made from its header."""
 
     def function(run: Run, tz: str, **given: Any) -> None:
-        run_report(run, query, tz, given)
+        values = {parameter.name: given[key_of(parameter)] for parameter in query.parameters}
+        run_report(run, query, tz, values)
 
     holder = typer.Typer(add_completion=False)
     required = [parameter_of(parameter) for parameter in query.parameters if parameter.is_required]
@@ -96,8 +92,10 @@ def report_command(name: str, query: Query) -> Any:
 def broken_command(name: str, error: UsageError) -> Any:
     """A command for a file of the user's that is no good: it stands in the help and says why when it is used."""
     holder = typer.Typer(add_completion=False)
+    # Whatever it is called with, what is wrong is the file.
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
 
-    @holder.command(name, help=f"Cannot run: {error.message}")
+    @holder.command(name, help=f"Cannot run: {error.message}. {error.hint}.", context_settings=anything)
     def refuse() -> None:
         raise error
 
@@ -112,32 +110,42 @@ def parameter_of(parameter: Parameter) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
     if parameter.is_required:
         argument = typer.Argument(metavar=parameter.name.upper(), help=parameter.help)
-        return inspect.Parameter(parameter.name, kind, annotation=Annotated[annotation, argument])
+        return inspect.Parameter(key_of(parameter), kind, annotation=Annotated[annotation, argument])
     explained = f"{parameter.help}: {', '.join(parameter.choices)}" if parameter.choices else parameter.help
     metavar = "NAME" if parameter.choices else parameter.type.upper()
-    option = typer.Option(f"--{parameter.name.replace('_', '-')}", help=explained, metavar=metavar)
+    least = 0 if parameter.name == "limit" else None
+    option = typer.Option(f"--{parameter.name.replace('_', '-')}", help=explained, metavar=metavar, min=least)
     default = int(parameter.default) if parameter.default and annotation is int else parameter.default
-    return inspect.Parameter(parameter.name, kind, default=default, annotation=Annotated[annotation | None, option])
+    return inspect.Parameter(key_of(parameter), kind, default=default, annotation=Annotated[annotation | None, option])
+
+
+def key_of(parameter: Parameter) -> str:
+    """The name of a query's parameter in Python, where `from` and `class` are none."""
+    return f"value_{parameter.name}"
 
 
 def run_report(run: Run, query: Query, zone: str, given: dict[str, Any]) -> None:
     """Bind the values, connect, run, write."""
-    from iacalls_cli.operations.report import bind_values, make_clock, shown_values
+    from iacalls_cli.operations.report import bind_values, require_rows, shown_values
+    from iacalls_cli.values import make_clock
 
     values = bind_values(query, given, make_clock(zone))
     with run.session() as session:
         from iacalls_cli.database.rows import stream
 
+        require_rows(session.connection, query)
         with diagnostics.waiting(run.command):
             table = stream(session.connection, query, values)
         run.write(Answer(table, {"parameters": shown_values(values)}))
 
 
 @app.callback(invoke_without_command=True)
-def reports(ctx: typer.Context) -> None:
+def reports(ctx: typer.Context, output: Output = Format.TABLE) -> None:
     """Run the documented reports, and your own; alone it lists them."""
     if ctx.invoked_subcommand is None:
-        list_command(Run("report"))
+        list_command(Run("report", output=output))
+    elif output is not Format.TABLE:
+        raise UsageError("--output stands before the report", f"write `iacalls report {ctx.invoked_subcommand} -o …`")
 
 
 @command(
@@ -189,7 +197,7 @@ def run_file(
 
 @command(app, "show", examples=("iacalls report show top-clients",))
 def show(
-    run: Run, name: Annotated[str, typer.Argument(metavar="NAME", help="A report.", autocompletion=complete_reports)]
+    run: Run, name: Annotated[str, typer.Argument(metavar="NAME", help="A report.", autocompletion=known_reports)]
 ) -> None:
     """Print a report's SQL."""
     from iacalls_cli.operations.report import find_report

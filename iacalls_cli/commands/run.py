@@ -91,6 +91,13 @@ class Run:
         finally:
             session.connection.close()
 
+    def repeat(self, command: str) -> str:
+        """Another command on the same target, as it would be typed."""
+        option = f" --profile {self.profile}" if self.profile else ""
+        if self.dsn is not None:
+            option = " --dsn embedded" if self.dsn.strip() == "embedded" else " --dsn …"
+        return f"`iacalls {command}{option}`"
+
     def limits(self) -> "Limits":
         """The time-outs of a reporting session, as the config file sets them."""
         from dataclasses import replace
@@ -108,7 +115,7 @@ class Run:
         version = info.parameter_status("server_version")
         encrypted = "encrypted" if session.connection.pgconn.ssl_in_use else "not encrypted"
         diagnostics.detail(f"server: PostgreSQL {version}, session {info.backend_pid}, {encrypted}, {session.limits}")
-        for warning in () if diagnostics.Voice.quiet else session.warnings:
+        for warning in session.warnings:
             diagnostics.warning(warning)
 
     def write(self, answer: Answer | Table) -> None:
@@ -136,6 +143,14 @@ class Run:
                 f"{self.command} cannot be undone and there is no terminal to ask", f"give --confirm {name}"
             )
         diagnostics.confirm_name(question, name)
+
+
+def read_secret() -> str:
+    """A password from the first line of stdin; raises `UsageError` unless that is UTF-8 text."""
+    try:
+        return sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UsageError("the password on stdin is not UTF-8 text", "send it as UTF-8") from None
 
 
 def ask_twice(question: str) -> str:

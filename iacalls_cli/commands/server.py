@@ -5,11 +5,13 @@ import typer
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import CONFIRM_OPTIONS, OUTPUT_OPTIONS, QUIET_OPTIONS, WRITE_OPTIONS, Run, command
 from iacalls_cli.errors import ConnectionFailed
+from iacalls_cli.group import Group
 from iacalls_cli.table import table_of
 from iacalls_cli.text import pretty_size
 
 app = typer.Typer(
     name="server",
+    cls=Group,
     help="Start, stop and destroy the embedded PostgreSQL server.",
     no_args_is_help=True,
     add_completion=False,

@@ -5,35 +5,38 @@ import os
 from psycopg.conninfo import make_conninfo
 
 from iacalls_cli.commands.run import Run
-from iacalls_cli.database.connection import connection_parameters
-from iacalls_cli.embedded.bundle import find_program, is_bundled
+from iacalls_cli.database.connection import connection_parameters, foreign_variables, resolve
+from iacalls_cli.embedded.bundle import find_program
 from iacalls_cli.errors import UsageError
 
 ENCRYPTED = ("require", "verify-ca", "verify-full")
+NO_TLS = UsageError(
+    "this connection is to be encrypted, and the bundled psql knows no TLS", "install PostgreSQL's client programs"
+)
 
 
 def open_psql(run: Run) -> None:
     """Replace this process by psql; its exit code is then the command's.
 
     The connection is tried first, so that it fails as every command's does. Raises
-    `UsageError` where TLS is asked for and only the bundled psql, which has none, is there.
+    `UsageError` where it is encrypted and only the bundled psql, which knows no TLS, is there.
     """
     target = run.target()
     parameters = connection_parameters(target)
     psql = find_program("psql")
-    sslmode = str(parameters.get("sslmode") or os.environ.get("PGSSLMODE", ""))
-    if is_bundled(psql) and sslmode in ENCRYPTED:
-        raise UsageError(
-            f"sslmode={sslmode} needs a psql with TLS, and the bundled one has none",
-            "install PostgreSQL's client programs",
-        )
+    if parameters.pop("sslpassword", None):
+        raise UsageError("psql would show the sslpassword to other users (ps)", "use a key without one, in a file")
+    if psql.is_bundled and resolve(parameters).get("sslmode") in ENCRYPTED:
+        raise NO_TLS
     with run.session(target=target) as session:
         password = session.connection.info.password
+        if psql.is_bundled and session.connection.pgconn.ssl_in_use:
+            # Where TLS is only preferred, the bundled psql would go on unencrypted.
+            raise NO_TLS
     parameters.pop("password", None)
-    # The embedded server's parameters are complete, and the caller's must not mix in.
-    kept = (name for name in os.environ if not (target.is_embedded and name.startswith("PG")))
-    environment = {name: os.environ[name] for name in kept}
+    hidden = foreign_variables(target, parameters)
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
     if password:
         environment["PGPASSWORD"] = password
-    arguments = [str(psql), make_conninfo(**parameters, application_name="iacalls/db shell")]
-    os.execve(psql, arguments, environment)  # noqa: S606, no shell is wanted
+    arguments = [str(psql.path), make_conninfo(**parameters, application_name="iacalls/db shell")]
+    os.execve(psql.path, arguments, environment)  # noqa: S606, no shell is wanted

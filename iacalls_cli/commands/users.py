@@ -15,11 +15,15 @@ from iacalls_cli.commands.run import (
     Run,
     ask_twice,
     command,
+    read_secret,
 )
 from iacalls_cli.errors import UsageError
+from iacalls_cli.group import Group
 from iacalls_cli.queries import load_query
 
-app = typer.Typer(name="users", help="List users and set passwords.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    name="users", cls=Group, help="List users and set passwords.", no_args_is_help=True, add_completion=False
+)
 
 
 class Role(StrEnum):
@@ -74,16 +78,21 @@ def set_password(
     It is asked for twice without echo. Exactly one user is changed, or none.
     """
     from iacalls_cli.database.connection import require_primary
-    from iacalls_cli.operations.users import check_password, set_password
+    from iacalls_cli.operations.users import check_password, require_user, set_password
 
     if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
+        password = read_secret()
         check_password(password)
     elif not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for the new password", "give --password-stdin")
     with run.session(read_only=False) as session:
         require_primary(session)
+        require_user(session.connection, username)
         if not password_stdin:
             password = ask_twice(f"New password for {username}: ")
+            check_password(password)
+        diagnostics.note(f"plan: store a new password for {username} in {session.place}; the old one is then lost")
+        if not run.dry_run and not session.place.is_embedded:
+            run.agree("Go on?")
         set_password(session.connection, username, password, dry_run=run.dry_run)
     diagnostics.note(f"the password of {username} {'would be' if run.dry_run else 'is'} changed in {session.place}")

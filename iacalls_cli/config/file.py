@@ -28,7 +28,8 @@ LOCAL_FILE = "iacalls.toml"
 # libpq's keywords that name a server or how to get in; the rest is iacalls's business.
 CONNECTION_KEYS = (
     "service", "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "sslmode", "sslrootcert",
-    "sslcert", "sslkey", "sslcrl", "channel_binding", "connect_timeout", "target_session_attrs", "options",
+    "sslcert", "sslkey", "sslcrl", "channel_binding", "require_auth", "requirepeer", "connect_timeout",
+    "target_session_attrs", "options",
 )  # fmt: skip
 DURATION = re.compile(r"\d+\s*(ms|s|min|h)?")
 

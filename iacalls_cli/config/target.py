@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
 
 from iacalls_cli.config.file import Config, Profile, load_config
 from iacalls_cli.errors import ConnectionFailed, UsageError
@@ -95,14 +96,15 @@ def from_profile(config: Config, name: str, source: str) -> Target:
 
 
 def from_backend(variables: Mapping[str, str]) -> Target | None:
-    """The target of the backend's own variables, read as the backend reads them.
+    """The target of the backend's own variables, read as the backend reads them; None without any.
 
     In production DB_*, all of them, with TLS and without a certificate check; elsewhere
     DATABASE_LOCAL_URL. DATABASE_URL, which the backend ignores, is a convenience.
     """
     production = variables.get("NODE_ENV") == "production"
-    missing = [name for name in PRODUCTION_VARIABLES if not variables.get(name)]
-    if production and len(missing) < len(PRODUCTION_VARIABLES):
+    given = [name for name in (*PRODUCTION_VARIABLES, "DB_PASSWORD") if variables.get(name)]
+    missing = [name for name in PRODUCTION_VARIABLES if name not in given]
+    if production and given:
         if missing:
             raise ConnectionFailed(
                 f"NODE_ENV is production and {' and '.join(missing)} not set",
@@ -122,11 +124,17 @@ def from_backend(variables: Mapping[str, str]) -> Target | None:
         return Target("the backend's DATABASE_LOCAL_URL", dsn=variables["DATABASE_LOCAL_URL"])
     if variables.get("DATABASE_URL"):
         # TLS is the backend's rule in production; a URL that says otherwise is obeyed.
-        keywords = {"sslmode": "require"} if production and "sslmode=" not in variables["DATABASE_URL"] else {}
+        says_sslmode = "sslmode" in parse_qs(urlsplit(variables["DATABASE_URL"]).query)
+        keywords = {"sslmode": "require"} if production and not says_sslmode else {}
         return Target("DATABASE_URL", dsn=variables["DATABASE_URL"], keywords=keywords)
     if production:
         raise ConnectionFailed(
             "NODE_ENV is production and no DB_* variable is set",
             "set DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD, or give --dsn",
+        )
+    if given:
+        raise ConnectionFailed(
+            f"{', '.join(given)} set, which the backend reads only where NODE_ENV is production",
+            "set NODE_ENV=production or DATABASE_LOCAL_URL, as the backend needs them, or give --dsn",
         )
     return None

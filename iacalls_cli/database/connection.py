@@ -20,6 +20,8 @@ from iacalls_cli.errors import ConnectionFailed, DatabaseError, PasswordNeeded, 
 Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_SECONDS = 10
 EMBEDDED_SECONDS = 60
+# What a server says, or does, that is just starting or recovering from a crash.
+NOT_READY = ("the database system is", "server closed the connection unexpectedly")
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,17 @@ def connection_parameters(target: Target) -> dict[str, Any]:
     return parameters
 
 
+def resolve(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """`parameters` with all that libpq would fill in: from the service, the environment, its defaults."""
+    given = {key: str(value) for key, value in parameters.items() if value is not None}
+    with environment({"PGSERVICE": given["service"]} if "service" in given else {}):
+        defaults = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
+    return {**{key: value for key, value in defaults.items() if value}, **given}
+
+
 def describe(target: Target, parameters: Mapping[str, Any]) -> Place:
-    """Where `parameters` lead, libpq's environment and defaults filled in."""
-    defaults = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
-    values = {**defaults, **{key: str(value) for key, value in parameters.items() if value is not None}}
+    """Where `parameters` lead."""
+    values = resolve(parameters)
     database = values.get("dbname") or values.get("user", "")
     host = values.get("host") or values.get("hostaddr") or ""
     return Place(host, values.get("port", ""), database, values.get("user", ""), target.source, target.is_embedded)
@@ -135,9 +144,9 @@ def open_session(
         "password": parameters.get("password") if password is None else password,
         "application_name": f"iacalls/{command}",
         "client_encoding": "UTF8",
-        "connect_timeout": parameters.get("connect_timeout") or CONNECT_SECONDS,
+        "connect_timeout": resolve(parameters).get("connect_timeout") or CONNECT_SECONDS,
     }
-    with libpq_environment(target):
+    with environment(dict.fromkeys(foreign_variables(target, parameters))):
         try:
             connection = connect(arguments, target)
         except psycopg.Error as error:
@@ -188,7 +197,7 @@ def connect(arguments: Mapping[str, Any], target: Target) -> Connection:
         try:
             return psycopg.connect(autocommit=True, **arguments)
         except psycopg.OperationalError as error:
-            if "the database system is" not in str(error) or time.monotonic() > until:
+            if not any(words in str(error) for words in NOT_READY) or time.monotonic() > until:
                 raise
             time.sleep(0.1)
 
@@ -239,11 +248,32 @@ def refusal(error: psycopg.Error, place: Place, parameters: Mapping[str, Any]) -
     return ConnectionFailed(message, failed.hint)
 
 
+def foreign_variables(target: Target, parameters: Mapping[str, Any]) -> list[str]:
+    """The PG* variables that must not mix in.
+
+    None with the embedded server, whose parameters are complete; and no other address than
+    that of a host that was named: libpq would go there and tell the host's name.
+    """
+    if target.is_embedded:
+        return [name for name in os.environ if name.startswith("PG")]
+    return ["PGHOSTADDR"] if parameters.get("host") or parameters.get("service") else []
+
+
 @contextmanager
-def libpq_environment(target: Target) -> Iterator[None]:
-    """Keep the caller's PG* variables away from the embedded server, whose parameters are complete."""
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if target.is_embedded and name.startswith("PG")}
+def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Set environment variables for a moment, or remove them (None)."""
+    before = {name: os.environ.get(name) for name in changes}
+    apply_changes(changes)
     try:
         yield
     finally:
-        os.environ.update(hidden)
+        apply_changes(before)
+
+
+def apply_changes(changes: Mapping[str, str | None]) -> None:
+    """Set or remove environment variables."""
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg import errors as pg
 
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError
 
@@ -16,9 +15,9 @@ HINTS = {
     "42703": "`iacalls db describe TABLE` lists a table's columns",
     "42883": "is the schema complete? `iacalls db verify` compares it",
     "42501": "grant the role that right, or use the database owner's role",
-    "25006": "the session is read-only; write to the primary server with a role that may",
+    "25006": "sessions that only report are read-only; to write, use psql on the primary server",
     "55P03": "another session holds the lock; `iacalls monitor connections` shows who, try again later",
-    "57014": "it ran into the time limit; raise statement_timeout under [session] in the config file",
+    "57014": "somebody cancelled it, or it ran into statement_timeout ([session] in the config file raises that)",
     "53100": "free space on the server's disk, then try again",
     "53300": "too many sessions are open; try again, or end idle ones",
     "40001": "another session changed the same rows; try again",
@@ -27,6 +26,8 @@ HINTS = {
     "22021": "the database holds text that is not UTF-8 (its encoding is SQL_ASCII); read it with encode()",
 }
 INSUFFICIENT_RIGHT = "42501"
+# The server ends the session with these: shutdowns, and the limits on idle sessions and transactions.
+LOST_STATES = ("57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "08003", "08006")
 LINE = re.compile(r"^\s*\w+ (\d+):", re.MULTILINE)
 
 
@@ -50,19 +51,14 @@ def translate(error: psycopg.Error) -> IacallsError:
     message = error.diag.message_primary or first_line(str(error)) or type(error).__name__
     if error.diag.statement_position and (line := LINE.search(str(error))):
         message += f" (line {line[1]} of the SQL)"
-    if error.diag.message_detail and state.startswith("23"):
-        message += f" ({error.diag.message_detail.rstrip('.')})"
+    # Never the DETAIL: of a row that breaks a constraint it shows every value, hashes included.
     return DatabaseError(message, HINTS.get(state, error.diag.message_hint or ""), state)
 
 
 def is_connection_loss(error: psycopg.Error) -> bool:
-    """Whether the session is gone: closed by an administrator, a crash, or the network."""
-    if isinstance(
-        error, pg.AdminShutdown | pg.CrashShutdown | pg.CannotConnectNow | pg.IdleInTransactionSessionTimeout
-    ):
-        return True
+    """Whether the session is gone: closed by an administrator, a time limit, a crash, or the network."""
     # libpq's own failures carry no SQLSTATE.
-    return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+    return error.sqlstate in LOST_STATES or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None)
 
 
 def first_line(text: str) -> str:

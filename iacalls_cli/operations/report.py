@@ -1,23 +1,22 @@
 """Reports: SQL files with a header, run with typed values, in a read-only session."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iacalls_cli.errors import DatabaseError, UsageError
-from iacalls_cli.queries import Parameter, Query, load_topic, read_query
+from iacalls_cli.queries import Parameter, Query, load_query, load_topic, read_query
 from iacalls_cli.table import Prose
+from iacalls_cli.values import Clock, read_value
 
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Connection
 
-AGO = re.compile(r"(\d+)\s*(min|h|d|w)")
-AGO_UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-BOOLEANS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
-LARGEST = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
+# The other commands of `iacalls report`, and the options that every report has.
+TAKEN_NAMES = ("list", "run", "show", "check")
+TAKEN_OPTIONS = ("dsn", "profile", "output", "quiet", "verbose", "tz", "help")
 
 
 @dataclass(frozen=True)
@@ -41,19 +40,6 @@ class CheckedReport:
     problem: Prose | None
 
 
-@dataclass(frozen=True)
-class Clock:
-    """What 'now' is, and the zone in which a day begins."""
-
-    now: datetime
-    zone: tzinfo
-
-    @property
-    def today(self) -> datetime:
-        """The beginning of today in the zone."""
-        return self.now.astimezone(self.zone).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
 def find_report(name: str, folder: Path | None) -> Query:
     """A report by name: a built-in one, else from the user's folder; a path ending in .sql is read.
 
@@ -61,12 +47,20 @@ def find_report(name: str, folder: Path | None) -> Query:
     """
     if name.endswith(".sql"):
         return require_read_only(read_query(Path(name), Path(name).stem))
-    built_in = {query.name.removeprefix("report/"): query for query in load_topic("report")}
-    if name in built_in:
-        return built_in[name]
-    if folder is not None and (folder / f"{name}.sql").exists():
-        return require_read_only(read_query(folder / f"{name}.sql", name))
-    raise UsageError(f"there is no report {name}", "`iacalls report` lists them; a file's name ends in .sql")
+    if name in built_in_names():
+        return load_query(f"report/{name}")
+    path = own_files(folder).get(name)
+    if path is None or name in TAKEN_NAMES:
+        near = get_close_matches(name, report_names(folder))
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(f"there is no report {name}", f"{hint}`iacalls report` lists them; a file's name ends in .sql")
+    query = require_read_only(read_query(path, name))
+    for parameter in query.parameters:
+        if parameter.name in TAKEN_OPTIONS:
+            raise UsageError(
+                f"{path}: every command has an option --{parameter.name}", "give the parameter another name"
+            )
+    return query
 
 
 def require_read_only(query: Query) -> Query:
@@ -78,26 +72,62 @@ def require_read_only(query: Query) -> Query:
     return query
 
 
+def require_rows(connection: "Connection", query: Query) -> None:
+    """Raise `UsageError` for a user's statement that returns no rows, before it runs.
+
+    A read-only session refuses most of what writes, but not VACUUM, REINDEX or a COPY into a
+    program; none of these has columns.
+    """
+    from iacalls_cli.database.rows import describe
+
+    if not query.name.startswith("report/") and not describe(connection, query):
+        raise UsageError(f"{query.name} returns no rows, and a report is rows", "run such a statement with psql")
+
+
+def built_in_names() -> list[str]:
+    """The reports that come with iacalls."""
+    return [query.name.removeprefix("report/") for query in load_topic("report")]
+
+
+def own_files(folder: Path | None) -> dict[str, Path]:
+    """The SQL files in the user's query folder, by the names of their commands.
+
+    Raises `UsageError` where the config file names a folder that is none.
+    """
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise UsageError(f"the config file's query folder {folder} is not a folder", "make it, or correct [queries]")
+    return {path.stem: path for path in sorted(folder.glob("*.sql"))}
+
+
 def report_names(folder: Path | None) -> list[str]:
-    """The built-in reports, then the user's own."""
-    own = sorted(path.stem for path in folder.glob("*.sql")) if folder is not None and folder.is_dir() else []
-    names = [query.name.removeprefix("report/") for query in load_topic("report")]
-    return names + [name for name in own if name not in names]
+    """The built-in reports, then the user's own; a built-in name stays what it is."""
+    names = built_in_names()
+    return names + [name for name in own_files(folder) if name not in (*names, *TAKEN_NAMES)]
 
 
 def list_reports(folder: Path | None) -> list[Report]:
     """All reports with what they are for; a file that is no good is listed with its problem."""
     reports = []
-    for name in report_names(folder):
+    for name in built_in_names():
+        query = find_report(name, None)
+        reports.append(Report(name, query.summary, parameters_usage(query), "built-in"))
+    for name, path in own_files(folder).items():
         try:
+            if name in (*built_in_names(), *TAKEN_NAMES):
+                raise UsageError("iacalls has a report or command of this name", "give the file another one")
             query = find_report(name, folder)
         except UsageError as error:
-            reports.append(Report(name, "", "", str(folder), f"{error.message}; {error.hint}"))
-            continue
-        origin = "built-in" if query.name.startswith("report/") else str(folder)
-        parameters = " ".join(parameter_usage(parameter) for parameter in query.parameters)
-        reports.append(Report(name, query.summary, parameters, origin))
+            reports.append(Report(name, "", "", str(path), f"{error.message}; {error.hint}"))
+        else:
+            reports.append(Report(name, query.summary, parameters_usage(query), str(path)))
     return reports
+
+
+def parameters_usage(query: Query) -> str:
+    """A query's parameters as the command line takes them."""
+    return " ".join(parameter_usage(parameter) for parameter in query.parameters)
 
 
 def parameter_usage(parameter: Parameter) -> str:
@@ -136,65 +166,10 @@ def bind_values(query: Query, given: Mapping[str, Any], clock: Clock) -> dict[st
             if parameter.is_required:
                 raise UsageError(f"the parameter {parameter.name} is missing", f"give --param {parameter.name}=…")
             value = parameter.default
-        values[parameter.name] = None if value is None else read_value(parameter, str(value), clock)
+        values[parameter.name] = (
+            None if value is None else read_value(parameter.name, parameter.type, parameter.choices, str(value), clock)
+        )
     return values
-
-
-def read_value(parameter: Parameter, text: str, clock: Clock) -> Any:
-    """One value by its declared type; raises `UsageError` naming the parameter."""
-    if parameter.choices and text not in parameter.choices:
-        raise UsageError(f"{parameter.name} cannot be '{text}'", f"it is one of: {', '.join(parameter.choices)}")
-    from decimal import Decimal, InvalidOperation
-
-    try:
-        match parameter.type:
-            case "integer" | "bigint":
-                if abs(number := int(text)) > LARGEST[parameter.type]:
-                    raise ValueError
-                return number
-            case "numeric":
-                return Decimal(text)
-            case "boolean":
-                return BOOLEANS[text.lower()]
-            case "date":
-                return read_moment(text, clock).date()
-            case "timestamp":
-                # Stored timestamps carry no zone and are UTC on the production server.
-                return read_moment(text, clock).astimezone(UTC).replace(tzinfo=None)
-            case _:
-                return text
-    except (ValueError, KeyError, InvalidOperation, OverflowError):
-        wanted = {"date": "2025-10-29, today or yesterday", "timestamp": "2025-10-29, '2025-10-29 14:00', today or 7d"}
-        raise UsageError(
-            f"{parameter.name} is not a {parameter.type}: {text}",
-            f"write for example {wanted.get(parameter.type, {'boolean': 'true'}.get(parameter.type, '10'))}",
-        ) from None
-
-
-def read_moment(text: str, clock: Clock) -> datetime:
-    """A moment: today, yesterday, so long ago (7d, 24h), or ISO 8601 in the clock's zone.
-
-    Raises `ValueError` for anything else.
-    """
-    words = {"now": clock.now, "today": clock.today, "yesterday": clock.today - timedelta(days=1)}
-    if text.lower() in words:
-        return words[text.lower()].astimezone(clock.zone)
-    if match := AGO.fullmatch(text.strip().lower()):
-        return (clock.now - timedelta(**{AGO_UNITS[match[2]]: int(match[1])})).astimezone(clock.zone)
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=clock.zone)
-
-
-def make_clock(zone: str) -> Clock:
-    """The clock of a time zone; raises `UsageError` for one that does not exist."""
-    if zone == "UTC":
-        return Clock(datetime.now(UTC), UTC)
-    from zoneinfo import ZoneInfo
-
-    try:
-        return Clock(datetime.now(UTC), ZoneInfo(zone))
-    except (KeyError, ValueError, OSError):
-        raise UsageError(f"there is no time zone {zone}", "write for example America/Bogota or UTC") from None
 
 
 def shown_values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TextIO
 
 from iacalls_cli.table import Answer, Table
+from iacalls_cli.text import printable
 
 
 class Format(StrEnum):
@@ -73,6 +74,8 @@ def write_tables(tables: list[Table], stream: TextIO) -> None:
 
 
 def write_text(text: str) -> None:
-    """Text that is itself the answer (a diagram, a query's SQL)."""
+    """Text that is itself the answer (a diagram, a query's SQL): exact, but harmless on a terminal."""
+    if sys.stdout.isatty():
+        text = "\n".join(printable(line) for line in text.splitlines())
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
     sys.stdout.flush()

@@ -45,7 +45,7 @@ def describe_relation(connection: Connection, name: str) -> Description:
     oid = {"oid": found[0].pop("oid")}
     columns = read(connection, "columns", oid)
     parts = {key: read(connection, key.replace("_", "-"), oid, title) for key, title in PARTS.items()}
-    return Description(found[0], columns, {key: table for key, table in parts.items() if table.rows})
+    return Description(found[0], columns, parts)
 
 
 def read(connection: Connection, name: str, values: Mapping[str, Any], title: str = "") -> Table:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.queries import load_query
+from iacalls_cli.text import one_line, printable
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,6 @@ class ForeignKey:
     child: str
     columns: tuple[str, ...]
     parent: str
-    parent_columns: tuple[str, ...]
     on_delete: str
     is_required: bool
 
@@ -31,11 +31,8 @@ def read_diagram(connection: Connection) -> Diagram:
     """The live database's tables and foreign keys, by name."""
     relations = fetch(connection, load_query("db/relations"))
     tables = tuple(row["name"] for row in relations if "view" not in row["kind"])
-    keys = []
-    for row in fetch(connection, load_query("db/foreign-keys")):
-        row["columns"], row["parent_columns"] = tuple(row["columns"]), tuple(row["parent_columns"])
-        keys.append(ForeignKey(**row))
-    return Diagram(tables, tuple(keys))
+    rows = fetch(connection, load_query("db/foreign-keys"))
+    return Diagram(tables, tuple(ForeignKey(**{**row, "columns": tuple(row["columns"])}) for row in rows))
 
 
 def as_mermaid(diagram: Diagram) -> str:
@@ -63,12 +60,12 @@ def as_text(diagram: Diagram) -> str:
     """Each table with what references it."""
     lines = []
     for table in diagram.tables:
-        lines.append(table)
+        lines.append(printable(table))
         keys = [key for key in diagram.foreign_keys if key.parent == table]
         for number, key in enumerate(keys, 1):
             branch = "└──" if number == len(keys) else "├──"
             columns = ", ".join(f"{key.child}.{column}" for column in key.columns)
-            lines.append(f"{branch} {columns}  (on delete {key.on_delete.lower()})")
+            lines.append(f"{branch} {printable(columns)}  (on delete {key.on_delete.lower()})")
     return "\n".join(lines)
 
 
@@ -78,5 +75,5 @@ def mermaid_name(name: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text in double quotes, its own turned into single ones."""
-    return '"' + text.replace('"', "'") + '"'
+    """Text on one line in double quotes, its own turned into single ones."""
+    return '"' + one_line(text).replace('"', "'") + '"'

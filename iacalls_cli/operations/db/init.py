@@ -38,9 +38,7 @@ def create_database(
     opens a session in a database of the given name. Raises `DatabaseError`, naming the right
     where the role lacks CREATEDB.
     """
-    prefix = name.encode()[:NAME_BYTES].decode(errors="ignore") + UNFINISHED
-    if not fetch(maintenance, load_query("db/create-lock"), {"prefix": prefix})[0]["locked"]:
-        raise at_work(name)
+    prefix = lock_creation(maintenance, name, wait=False)
     drop_leftovers(maintenance, prefix)
     unfinished = prefix + secrets.token_hex(4)
     try:
@@ -64,11 +62,23 @@ def create_database(
         maintenance.execute(rename.format(sql.Identifier(unfinished), sql.Identifier(name)))
     except BaseException as error:
         drop_database(maintenance, unfinished)
-        if isinstance(error, psycopg.errors.DuplicateDatabase):
+        if isinstance(error, psycopg.errors.DuplicateDatabase | psycopg.errors.UniqueViolation):
             raise DatabaseError(
                 f"another session has just created the database {name}, nothing was changed", "see `iacalls db verify`"
             ) from None
         raise
+
+
+def lock_creation(maintenance: Connection, name: str, *, wait: bool) -> str:
+    """Be the only session that makes databases of this name, until this one ends.
+
+    Returns how their names begin while they are made. Raises `DatabaseError` where another
+    session is, unless that is to be waited for.
+    """
+    prefix = name.encode()[:NAME_BYTES].decode(errors="ignore") + UNFINISHED
+    if not fetch(maintenance, load_query("db/create-lock"), {"prefix": prefix, "wait": wait})[0]["locked"]:
+        raise at_work(name)
+    return prefix
 
 
 def at_work(name: str) -> DatabaseError:

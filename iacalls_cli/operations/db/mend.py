@@ -14,6 +14,7 @@ from iacalls_cli.operations.db.compare import Difference
 from iacalls_cli.operations.db.expected import ObjectKey, expected_catalogue
 from iacalls_cli.placeholders import scan
 from iacalls_cli.queries import load_schema
+from iacalls_cli.text import one_line
 
 PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 # The order of the transaction. Views are dropped first where a column under them changes its
@@ -61,7 +62,7 @@ def mending_script(differences: Iterable[Difference]) -> str:
 def written(steps: Iterable[Step]) -> Iterator[str]:
     """The lines of some steps, each under what it mends."""
     for step in steps:
-        yield from ("", f"-- {' '.join(step.about.split())}", step.sql)
+        yield from ("", f"-- {one_line(step.about)}", step.sql)
 
 
 def table_steps(problems: Iterable[Difference]) -> Iterator[Step]:

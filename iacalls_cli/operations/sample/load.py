@@ -1,7 +1,7 @@
 """Loading sample data through COPY, in one transaction."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -37,33 +37,23 @@ COLUMNS = {
 }
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """How many rows one table received."""
-
-    table: str
-    rows: int
-
-
 def load_sample(
     connection: Connection, scale: float, seed: int, anchor: datetime, progress: Callable[[str, int, int], None]
-) -> list[Loaded]:
+) -> bool:
     """Fill a database that holds no data yet; all of it or, on any failure, nothing.
 
     `progress` is called with (table, rows done, rows in all). Memory does not grow with
-    scale. Returns what was loaded: nothing where there are data already.
+    scale. Returns whether anything was loaded: nothing is where there are data already.
     """
     sample = Sample(amounts_of(scale), seed, anchor)
-    loaded: list[Loaded] = []
     with connection.transaction():
         fetch(connection, load_query("sample/lock"))
         if not fetch(connection, load_query("sample/is-without-data"))[0]["empty"]:
-            return loaded
+            return False
         for field in fields(sample.amounts):
             table, total = field.name, getattr(sample.amounts, field.name)
             rows = getattr(sample, table)()
             copy_rows(connection, table, rows, partial(progress_of, progress, table, total))
-            loaded.append(Loaded(table, total))
             connection.execute(
                 sql.SQL("SELECT setval(pg_get_serial_sequence({}, 'id'), (SELECT max(id) FROM {}))").format(
                     sql.Literal(table), sql.Identifier(table)
@@ -71,7 +61,7 @@ def load_sample(
             )
     # Not inside the transaction: VACUUM sets the visibility map, which index-only scans need.
     connection.execute("VACUUM (ANALYZE)")
-    return loaded
+    return True
 
 
 def progress_of(progress: Callable[[str, int, int], None], table: str, total: int, done: int) -> None:

@@ -1,4 +1,6 @@
--- Try to be the only `db init` that makes databases of this name; the lock ends with the session.
+-- Be the only `db init` that makes databases of this name; the lock ends with the session.
 -- param: prefix text -- how their names begin while they are made
+-- param: wait boolean -- wait for another one, instead of answering false
 -- effect: write
-SELECT pg_try_advisory_lock(hashtextextended('iacalls db init ' || :prefix, 0)) AS locked
+SELECT CASE WHEN :wait THEN pg_advisory_lock(hashtextextended('iacalls db init ' || :prefix, 0))::text = ''
+            ELSE pg_try_advisory_lock(hashtextextended('iacalls db init ' || :prefix, 0)) END AS locked

@@ -13,7 +13,7 @@ SELECT c.oid::bigint AS oid,
   JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
    AND (n.nspname = 'public' AND c.relname = :name
-        OR n.nspname || '.' || c.relname = lower(:name)
+        OR n.nspname || '.' || c.relname IN (:name, lower(:name))
         OR n.nspname = 'public' AND c.relname = lower(:name))
- ORDER BY c.relname = :name DESC
+ ORDER BY c.relname = :name OR n.nspname || '.' || c.relname = :name DESC
  LIMIT 1

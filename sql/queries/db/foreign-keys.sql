@@ -5,9 +5,6 @@ SELECT child.relname AS child,
           FROM unnest(conkey) WITH ORDINALITY AS k (attnum, place)
           JOIN pg_attribute AS a ON a.attrelid = conrelid AND a.attnum = k.attnum) AS columns,
        parent.relname AS parent,
-       (SELECT array_agg(attname::text ORDER BY place)
-          FROM unnest(confkey) WITH ORDINALITY AS k (attnum, place)
-          JOIN pg_attribute AS a ON a.attrelid = confrelid AND a.attnum = k.attnum) AS parent_columns,
        CASE confdeltype WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' WHEN 'd' THEN 'SET DEFAULT'
                         WHEN 'r' THEN 'RESTRICT' ELSE 'NO ACTION' END AS on_delete,
        NOT EXISTS (SELECT FROM unnest(conkey) AS k (attnum)

@@ -1,6 +1,7 @@
--- Whether the database holds no client, group, file, call or message: what `db init` leaves.
+-- Whether the database holds nothing but the administrator: what `db init` leaves.
 -- effect: read-only
-SELECT NOT EXISTS (SELECT FROM clients)
+SELECT NOT EXISTS (SELECT FROM users WHERE username <> 'admin')
+   AND NOT EXISTS (SELECT FROM clients)
    AND NOT EXISTS (SELECT FROM groups)
    AND NOT EXISTS (SELECT FROM uploaded_files)
    AND NOT EXISTS (SELECT FROM gcp_documents)

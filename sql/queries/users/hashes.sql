@@ -1,5 +1,5 @@
 -- Password hashes, administrators first, to find those of the documented default password.
--- param: limit integer = 50 -- at most this many users
+-- param: limit integer -- at most this many users
 -- effect: read-only
 SELECT username, password, count(*) OVER () AS users
   FROM users

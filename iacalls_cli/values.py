@@ -1,0 +1,84 @@
+"""What people type for a query's parameters, read by the declared types."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from iacalls_cli.errors import UsageError
+
+AGO = re.compile(r"(\d+)\s*(min|h|d|w)")
+AGO_UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+BOOLEANS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
+LARGEST = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What 'now' is, and the zone in which a day begins."""
+
+    now: datetime
+    zone: tzinfo
+
+    @property
+    def today(self) -> datetime:
+        """The beginning of today in the zone."""
+        return self.now.astimezone(self.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def read_value(name: str, kind: str, choices: Sequence[str], text: str, clock: Clock) -> Any:
+    """One value by its declared type `kind`; raises `UsageError` naming the parameter."""
+    if choices and text not in choices:
+        raise UsageError(f"{name} cannot be '{text}'", f"it is one of: {', '.join(choices)}")
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        match kind:
+            case "integer" | "bigint":
+                if abs(number := int(text)) > LARGEST[kind]:
+                    raise ValueError
+                return number
+            case "numeric":
+                return Decimal(text)
+            case "boolean":
+                return BOOLEANS[text.lower()]
+            case "date":
+                return read_moment(text, clock).date()
+            case "timestamp":
+                # Stored timestamps carry no zone and are UTC on the production server.
+                return read_moment(text, clock).astimezone(UTC).replace(tzinfo=None)
+            case _:
+                return text
+    except (ValueError, KeyError, InvalidOperation, OverflowError):
+        wanted = {"date": "2025-10-29, today or yesterday", "timestamp": "2025-10-29, '2025-10-29 14:00', today or 7d"}
+        raise UsageError(
+            f"{name} is not a {kind}: {text}",
+            f"write for example {wanted.get(kind, {'boolean': 'true'}.get(kind, '10'))}",
+        ) from None
+
+
+def read_moment(text: str, clock: Clock) -> datetime:
+    """A moment: today, yesterday, so long ago (7d, 24h), or ISO 8601 in the clock's zone.
+
+    Raises `ValueError` for anything else.
+    """
+    words = {"now": clock.now, "today": clock.today, "yesterday": clock.today - timedelta(days=1)}
+    if text.lower() in words:
+        return words[text.lower()].astimezone(clock.zone)
+    if match := AGO.fullmatch(text.strip().lower()):
+        return (clock.now - timedelta(**{AGO_UNITS[match[2]]: int(match[1])})).astimezone(clock.zone)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=clock.zone)
+
+
+def make_clock(zone: str) -> Clock:
+    """The clock of a time zone; raises `UsageError` for one that does not exist."""
+    if zone == "UTC":
+        return Clock(datetime.now(UTC), UTC)
+    from zoneinfo import ZoneInfo
+
+    try:
+        return Clock(datetime.now(UTC), ZoneInfo(zone))
+    except (KeyError, ValueError, OSError):
+        raise UsageError(f"there is no time zone {zone}", "write for example America/Bogota or UTC") from None

@@ -1,0 +1,4 @@
+-- The users of a name, as the application would find them.
+-- param: username text -- the user
+-- effect: read-only
+SELECT id FROM users WHERE username = :username
