@@ -331,16 +331,6 @@ def test_at_a_terminal_tables_are_drawn_and_nothing_is_cut_elsewhere(server, fil
     assert run_process("report", "groups", env=environment).out.count("…") == 0
 
 
-def test_prompts_for_a_missing_password_at_a_terminal(server, database):
-    from tests.servers import PASSWORD
-
-    dsn = server.dsn(database, OWNER).replace(f"password={PASSWORD}", "")
-    code, screen = run_terminal("users", "list", answers=[("Password for", f"{PASSWORD}\n")], env={"IACALLS_DSN": dsn})
-    assert code == 0
-    assert PASSWORD not in screen
-    assert "admin@iacalls.com" in screen
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
