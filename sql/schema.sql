@@ -7,7 +7,7 @@
 
 -- Users --------------------------------------------------------------------------
 
-CREATE TABLE users (
+CREATE TABLE public.users (
     id          serial PRIMARY KEY,
     username    varchar(255) NOT NULL UNIQUE,
     email       varchar(255) NOT NULL UNIQUE,
@@ -22,18 +22,18 @@ CREATE TABLE users (
     updated_at  timestamp DEFAULT now()
 );
 
-CREATE INDEX idx_users_email     ON users (email);
-CREATE INDEX idx_users_username  ON users (username);
-CREATE INDEX idx_users_is_active ON users (is_active);
-CREATE INDEX idx_users_role      ON users (role);
-CREATE INDEX idx_users_agent_id  ON users (agent_id);
+CREATE INDEX idx_users_email     ON public.users (email);
+CREATE INDEX idx_users_username  ON public.users (username);
+CREATE INDEX idx_users_is_active ON public.users (is_active);
+CREATE INDEX idx_users_role      ON public.users (role);
+CREATE INDEX idx_users_agent_id  ON public.users (agent_id);
 
-COMMENT ON TABLE  users          IS 'People who may log in, with their roles and permissions';
-COMMENT ON COLUMN users.agent_id IS 'The ElevenLabs agent that belongs to this user';
+COMMENT ON TABLE  public.users          IS 'People who may log in, with their roles and permissions';
+COMMENT ON COLUMN public.users.agent_id IS 'The ElevenLabs agent that belongs to this user';
 
 -- Clients: the people to be called -------------------------------------------------
 
-CREATE TABLE clients (
+CREATE TABLE public.clients (
     id          serial PRIMARY KEY,
     external_id varchar(255),
     name        varchar(255) NOT NULL,
@@ -50,18 +50,18 @@ CREATE TABLE clients (
     updated_at  timestamp DEFAULT now()
 );
 
-CREATE INDEX idx_clients_external_id ON clients (external_id);
-CREATE INDEX idx_clients_phone       ON clients (phone);
-CREATE INDEX idx_clients_email       ON clients (email);
-CREATE INDEX idx_clients_status      ON clients (status);
-CREATE INDEX idx_clients_is_active   ON clients (is_active);
-CREATE INDEX idx_clients_category    ON clients (category);
+CREATE INDEX idx_clients_external_id ON public.clients (external_id);
+CREATE INDEX idx_clients_phone       ON public.clients (phone);
+CREATE INDEX idx_clients_email       ON public.clients (email);
+CREATE INDEX idx_clients_status      ON public.clients (status);
+CREATE INDEX idx_clients_is_active   ON public.clients (is_active);
+CREATE INDEX idx_clients_category    ON public.clients (category);
 
-COMMENT ON TABLE clients IS 'People to be called; one phone may occur more than once';
+COMMENT ON TABLE public.clients IS 'People to be called; one phone may occur more than once';
 
 -- Groups: the campaigns --------------------------------------------------------------
 
-CREATE TABLE groups (
+CREATE TABLE public.groups (
     id                     serial PRIMARY KEY,
     name                   varchar(255) NOT NULL UNIQUE,
     description            text,
@@ -69,7 +69,7 @@ CREATE TABLE groups (
     color                  varchar(20) DEFAULT '#3B82F6',
     favorite               boolean DEFAULT false,
     is_active              boolean DEFAULT true,
-    created_by             integer REFERENCES users (id) ON DELETE SET NULL,
+    created_by             integer REFERENCES public.users (id) ON DELETE SET NULL,
     "created-by"           varchar(255),
     idioma                 varchar(10) DEFAULT 'es',
     variables              jsonb DEFAULT '{}',
@@ -90,37 +90,37 @@ CREATE TABLE groups (
     updated_at             timestamp DEFAULT now()
 );
 
-CREATE INDEX idx_groups_name         ON groups (name);
-CREATE INDEX idx_groups_created_by   ON groups (created_by);
-CREATE INDEX idx_groups_is_active    ON groups (is_active);
-CREATE INDEX idx_groups_batch_id     ON groups (batch_id);
-CREATE INDEX idx_groups_batch_status ON groups (batch_status);
-CREATE INDEX idx_groups_favorite     ON groups (favorite);
+CREATE INDEX idx_groups_name         ON public.groups (name);
+CREATE INDEX idx_groups_created_by   ON public.groups (created_by);
+CREATE INDEX idx_groups_is_active    ON public.groups (is_active);
+CREATE INDEX idx_groups_batch_id     ON public.groups (batch_id);
+CREATE INDEX idx_groups_batch_status ON public.groups (batch_status);
+CREATE INDEX idx_groups_favorite     ON public.groups (favorite);
 
-COMMENT ON TABLE  groups                 IS 'Campaigns: a set of clients with its prompt and the progress of its calls';
-COMMENT ON COLUMN groups.batch_id        IS 'The batch call now active at ElevenLabs';
-COMMENT ON COLUMN groups.phone_number_id IS 'The ElevenLabs phone number the campaign calls from';
+COMMENT ON TABLE  public.groups                 IS 'Campaigns: a set of clients with its prompt and the progress of its calls';
+COMMENT ON COLUMN public.groups.batch_id        IS 'The batch call now active at ElevenLabs';
+COMMENT ON COLUMN public.groups.phone_number_id IS 'The ElevenLabs phone number the campaign calls from';
 
 -- Which client is in which group -----------------------------------------------------
 
-CREATE TABLE client_groups (
+CREATE TABLE public.client_groups (
     id          serial PRIMARY KEY,
-    client_id   integer NOT NULL REFERENCES clients (id) ON DELETE CASCADE,
-    group_id    integer NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
-    assigned_by integer REFERENCES users (id) ON DELETE SET NULL,
+    client_id   integer NOT NULL REFERENCES public.clients (id) ON DELETE CASCADE,
+    group_id    integer NOT NULL REFERENCES public.groups (id) ON DELETE CASCADE,
+    assigned_by integer REFERENCES public.users (id) ON DELETE SET NULL,
     assigned_at timestamp DEFAULT now(),
     UNIQUE (client_id, group_id)
 );
 
-CREATE INDEX idx_client_groups_client_id   ON client_groups (client_id);
-CREATE INDEX idx_client_groups_group_id    ON client_groups (group_id);
-CREATE INDEX idx_client_groups_assigned_by ON client_groups (assigned_by);
+CREATE INDEX idx_client_groups_client_id   ON public.client_groups (client_id);
+CREATE INDEX idx_client_groups_group_id    ON public.client_groups (group_id);
+CREATE INDEX idx_client_groups_assigned_by ON public.client_groups (assigned_by);
 
-COMMENT ON TABLE client_groups IS 'Membership of clients in groups, many to many';
+COMMENT ON TABLE public.client_groups IS 'Membership of clients in groups, many to many';
 
 -- Files ------------------------------------------------------------------------------
 
-CREATE TABLE uploaded_files (
+CREATE TABLE public.uploaded_files (
     id            serial PRIMARY KEY,
     original_name varchar(500) NOT NULL,
     file_name     varchar(500) NOT NULL UNIQUE,
@@ -129,22 +129,22 @@ CREATE TABLE uploaded_files (
     download_url  text,
     file_size     bigint,
     content_type  varchar(100),
-    uploaded_by   integer REFERENCES users (id) ON DELETE SET NULL,
-    group_id      integer REFERENCES groups (id) ON DELETE SET NULL,
+    uploaded_by   integer REFERENCES public.users (id) ON DELETE SET NULL,
+    group_id      integer REFERENCES public.groups (id) ON DELETE SET NULL,
     metadata      jsonb DEFAULT '{}',
     is_active     boolean DEFAULT true,
     created_at    timestamp DEFAULT now(),
     updated_at    timestamp DEFAULT now()
 );
 
-CREATE INDEX idx_uploaded_files_file_name   ON uploaded_files (file_name);
-CREATE INDEX idx_uploaded_files_uploaded_by ON uploaded_files (uploaded_by);
-CREATE INDEX idx_uploaded_files_group_id    ON uploaded_files (group_id);
-CREATE INDEX idx_uploaded_files_is_active   ON uploaded_files (is_active);
+CREATE INDEX idx_uploaded_files_file_name   ON public.uploaded_files (file_name);
+CREATE INDEX idx_uploaded_files_uploaded_by ON public.uploaded_files (uploaded_by);
+CREATE INDEX idx_uploaded_files_group_id    ON public.uploaded_files (group_id);
+CREATE INDEX idx_uploaded_files_is_active   ON public.uploaded_files (is_active);
 
-COMMENT ON TABLE uploaded_files IS 'Spreadsheets and other files that users uploaded';
+COMMENT ON TABLE public.uploaded_files IS 'Spreadsheets and other files that users uploaded';
 
-CREATE TABLE gcp_documents (
+CREATE TABLE public.gcp_documents (
     id            serial PRIMARY KEY,
     file_name     varchar(500) NOT NULL,
     original_name varchar(500) NOT NULL,
@@ -154,27 +154,27 @@ CREATE TABLE gcp_documents (
     file_size     bigint,
     content_type  varchar(100),
     document_type varchar(100) DEFAULT 'general',
-    group_id      integer REFERENCES groups (id) ON DELETE SET NULL,
-    uploaded_by   integer REFERENCES users (id) ON DELETE SET NULL,
+    group_id      integer REFERENCES public.groups (id) ON DELETE SET NULL,
+    uploaded_by   integer REFERENCES public.users (id) ON DELETE SET NULL,
     metadata      jsonb DEFAULT '{}',
     created_at    timestamp DEFAULT now(),
     updated_at    timestamp DEFAULT now()
 );
 
-CREATE INDEX idx_gcp_documents_file_name     ON gcp_documents (file_name);
-CREATE INDEX idx_gcp_documents_group_id      ON gcp_documents (group_id);
-CREATE INDEX idx_gcp_documents_uploaded_by   ON gcp_documents (uploaded_by);
-CREATE INDEX idx_gcp_documents_document_type ON gcp_documents (document_type);
+CREATE INDEX idx_gcp_documents_file_name     ON public.gcp_documents (file_name);
+CREATE INDEX idx_gcp_documents_group_id      ON public.gcp_documents (group_id);
+CREATE INDEX idx_gcp_documents_uploaded_by   ON public.gcp_documents (uploaded_by);
+CREATE INDEX idx_gcp_documents_document_type ON public.gcp_documents (document_type);
 
-COMMENT ON TABLE gcp_documents IS 'Documents kept in Google Cloud Storage';
+COMMENT ON TABLE public.gcp_documents IS 'Documents kept in Google Cloud Storage';
 
 -- Calls ------------------------------------------------------------------------------
 
-CREATE TABLE batch_calls (
+CREATE TABLE public.batch_calls (
     id               serial PRIMARY KEY,
     batch_id         varchar(255) NOT NULL UNIQUE,
-    group_id         integer REFERENCES groups (id) ON DELETE SET NULL,
-    user_id          integer REFERENCES users (id) ON DELETE SET NULL,
+    group_id         integer REFERENCES public.groups (id) ON DELETE SET NULL,
+    user_id          integer REFERENCES public.users (id) ON DELETE SET NULL,
     agent_id         varchar(255),
     call_name        varchar(255),
     status           varchar(50) DEFAULT 'pending'
@@ -189,18 +189,18 @@ CREATE TABLE batch_calls (
     updated_at       timestamp DEFAULT now()
 );
 
-CREATE INDEX idx_batch_calls_batch_id ON batch_calls (batch_id);
-CREATE INDEX idx_batch_calls_group_id ON batch_calls (group_id);
-CREATE INDEX idx_batch_calls_user_id  ON batch_calls (user_id);
-CREATE INDEX idx_batch_calls_status   ON batch_calls (status);
-CREATE INDEX idx_batch_calls_agent_id ON batch_calls (agent_id);
+CREATE INDEX idx_batch_calls_batch_id ON public.batch_calls (batch_id);
+CREATE INDEX idx_batch_calls_group_id ON public.batch_calls (group_id);
+CREATE INDEX idx_batch_calls_user_id  ON public.batch_calls (user_id);
+CREATE INDEX idx_batch_calls_status   ON public.batch_calls (status);
+CREATE INDEX idx_batch_calls_agent_id ON public.batch_calls (agent_id);
 
-COMMENT ON TABLE batch_calls IS 'Batch calls placed through ElevenLabs, with their counters';
+COMMENT ON TABLE public.batch_calls IS 'Batch calls placed through ElevenLabs, with their counters';
 
-CREATE TABLE call_records (
+CREATE TABLE public.call_records (
     id                 serial PRIMARY KEY,
-    batch_call_id      integer REFERENCES batch_calls (id) ON DELETE CASCADE,
-    client_id          integer REFERENCES clients (id) ON DELETE SET NULL,
+    batch_call_id      integer REFERENCES public.batch_calls (id) ON DELETE CASCADE,
+    client_id          integer REFERENCES public.clients (id) ON DELETE SET NULL,
     phone_number       varchar(50) NOT NULL,
     recipient_id       varchar(255),
     conversation_id    varchar(255),
@@ -223,19 +223,19 @@ CREATE TABLE call_records (
 
 -- No index on call_ended_at or updated_at: polling rewrites them every few seconds,
 -- and an index on either turns those updates from heap-only to full ones.
-CREATE INDEX idx_call_records_batch_call_id   ON call_records (batch_call_id);
-CREATE INDEX idx_call_records_client_id       ON call_records (client_id);
-CREATE INDEX idx_call_records_phone_number    ON call_records (phone_number);
-CREATE INDEX idx_call_records_recipient_id    ON call_records (recipient_id);
-CREATE INDEX idx_call_records_conversation_id ON call_records (conversation_id);
-CREATE INDEX idx_call_records_status          ON call_records (status);
+CREATE INDEX idx_call_records_batch_call_id   ON public.call_records (batch_call_id);
+CREATE INDEX idx_call_records_client_id       ON public.call_records (client_id);
+CREATE INDEX idx_call_records_phone_number    ON public.call_records (phone_number);
+CREATE INDEX idx_call_records_recipient_id    ON public.call_records (recipient_id);
+CREATE INDEX idx_call_records_conversation_id ON public.call_records (conversation_id);
+CREATE INDEX idx_call_records_status          ON public.call_records (status);
 
-COMMENT ON TABLE  call_records                 IS 'One row per call: its outcome, transcript and recording';
-COMMENT ON COLUMN call_records.conversation_id IS 'The ElevenLabs conversation, by which WhatsApp goes on with it';
+COMMENT ON TABLE  public.call_records                 IS 'One row per call: its outcome, transcript and recording';
+COMMENT ON COLUMN public.call_records.conversation_id IS 'The ElevenLabs conversation, by which WhatsApp goes on with it';
 
 -- WhatsApp ---------------------------------------------------------------------------
 
-CREATE TABLE whatsapp_conversations (
+CREATE TABLE public.whatsapp_conversations (
     id                   serial PRIMARY KEY,
     phone_number         varchar(50) NOT NULL,
     client_name          varchar(255),
@@ -253,17 +253,17 @@ CREATE TABLE whatsapp_conversations (
     updated_at           timestamp DEFAULT now()
 );
 
-CREATE INDEX idx_whatsapp_conversations_phone_number      ON whatsapp_conversations (phone_number);
-CREATE INDEX idx_whatsapp_conversations_status            ON whatsapp_conversations (status);
-CREATE INDEX idx_whatsapp_conversations_vonage_message_id ON whatsapp_conversations (vonage_message_id);
-CREATE INDEX idx_whatsapp_conversations_twilio_message_id ON whatsapp_conversations (twilio_message_id);
+CREATE INDEX idx_whatsapp_conversations_phone_number      ON public.whatsapp_conversations (phone_number);
+CREATE INDEX idx_whatsapp_conversations_status            ON public.whatsapp_conversations (status);
+CREATE INDEX idx_whatsapp_conversations_vonage_message_id ON public.whatsapp_conversations (vonage_message_id);
+CREATE INDEX idx_whatsapp_conversations_twilio_message_id ON public.whatsapp_conversations (twilio_message_id);
 
-COMMENT ON TABLE  whatsapp_conversations IS 'WhatsApp messages that follow up a call';
-COMMENT ON COLUMN whatsapp_conversations.conversation_summary IS 'What the call before it was about';
+COMMENT ON TABLE  public.whatsapp_conversations IS 'WhatsApp messages that follow up a call';
+COMMENT ON COLUMN public.whatsapp_conversations.conversation_summary IS 'What the call before it was about';
 
 -- updated_at -------------------------------------------------------------------------
 
-CREATE FUNCTION update_updated_at_column() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION public.update_updated_at_column() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.updated_at := now();
     RETURN NEW;
@@ -271,28 +271,28 @@ END;
 $$;
 
 CREATE TRIGGER update_users_updated_at
-    BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
+    BEFORE UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 CREATE TRIGGER update_clients_updated_at
-    BEFORE UPDATE ON clients FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
+    BEFORE UPDATE ON public.clients FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 CREATE TRIGGER update_groups_updated_at
-    BEFORE UPDATE ON groups FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
+    BEFORE UPDATE ON public.groups FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 CREATE TRIGGER update_uploaded_files_updated_at
-    BEFORE UPDATE ON uploaded_files FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
+    BEFORE UPDATE ON public.uploaded_files FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 CREATE TRIGGER update_gcp_documents_updated_at
-    BEFORE UPDATE ON gcp_documents FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
+    BEFORE UPDATE ON public.gcp_documents FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 CREATE TRIGGER update_batch_calls_updated_at
-    BEFORE UPDATE ON batch_calls FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
+    BEFORE UPDATE ON public.batch_calls FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 CREATE TRIGGER update_call_records_updated_at
-    BEFORE UPDATE ON call_records FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
+    BEFORE UPDATE ON public.call_records FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 CREATE TRIGGER update_whatsapp_conversations_updated_at
-    BEFORE UPDATE ON whatsapp_conversations FOR EACH ROW EXECUTE FUNCTION update_updated_at_column();
+    BEFORE UPDATE ON public.whatsapp_conversations FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
 
 -- Views ------------------------------------------------------------------------------
 
 -- total_clients counts inactive clients too; the counters are those kept on groups.
 -- Every column is grouped by name: by the primary key alone the view would depend on
 -- that constraint, and a dump of it would have to be restored in two steps.
-CREATE VIEW group_statistics AS
+CREATE VIEW public.group_statistics AS
 SELECT campaign.id,
        campaign.name,
        campaign.batch_status,
@@ -307,14 +307,14 @@ SELECT campaign.id,
        campaign.created_at,
        campaign.batch_started_at,
        campaign.batch_completed_at
-  FROM groups AS campaign
-  LEFT JOIN client_groups AS membership ON membership.group_id = campaign.id
+  FROM public.groups AS campaign
+  LEFT JOIN public.client_groups AS membership ON membership.group_id = campaign.id
  WHERE campaign.is_active
  GROUP BY campaign.id, campaign.name, campaign.batch_status, campaign.batch_total_recipients,
           campaign.batch_completed_calls, campaign.batch_failed_calls, campaign.created_at,
           campaign.batch_started_at, campaign.batch_completed_at;
 
-CREATE VIEW client_call_history AS
+CREATE VIEW public.client_call_history AS
 SELECT client.id AS client_id,
        client.name AS client_name,
        client.phone AS client_phone,
@@ -327,14 +327,14 @@ SELECT client.id AS client_id,
        batch.batch_id,
        batch.call_name AS batch_name,
        campaign.name AS group_name
-  FROM clients AS client
-  LEFT JOIN call_records AS call ON call.client_id = client.id
-  LEFT JOIN batch_calls AS batch ON batch.id = call.batch_call_id
-  LEFT JOIN groups AS campaign ON campaign.id = batch.group_id
+  FROM public.clients AS client
+  LEFT JOIN public.call_records AS call ON call.client_id = client.id
+  LEFT JOIN public.batch_calls AS batch ON batch.id = call.batch_call_id
+  LEFT JOIN public.groups AS campaign ON campaign.id = batch.group_id
  WHERE client.is_active
  ORDER BY call.call_started_at DESC;
 
-CREATE VIEW batch_call_statistics AS
+CREATE VIEW public.batch_call_statistics AS
 SELECT batch.id,
        batch.batch_id,
        batch.call_name,
@@ -351,7 +351,7 @@ SELECT batch.id,
        EXTRACT(epoch FROM batch.completed_at - batch.started_at) / 60 AS duration_minutes,
        campaign.name AS group_name,
        person.username AS user_name
-  FROM batch_calls AS batch
-  LEFT JOIN groups AS campaign ON campaign.id = batch.group_id
-  LEFT JOIN users AS person ON person.id = batch.user_id
+  FROM public.batch_calls AS batch
+  LEFT JOIN public.groups AS campaign ON campaign.id = batch.group_id
+  LEFT JOIN public.users AS person ON person.id = batch.user_id
  ORDER BY batch.started_at DESC;

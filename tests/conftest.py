@@ -103,6 +103,7 @@ def connection(server: TestServer, database: str) -> Iterator[psycopg.Connection
     """A writing session of the owner on `database`, set up as iacalls sets its sessions up."""
     with server.connect(database, OWNER) as opened:
         settle(opened, read_only=False, limits=REPORTING)
+        opened.execute("SET search_path = public, pg_temp")
         yield opened
 
 
@@ -112,6 +113,7 @@ def filled_template(server: TestServer, schema_template: str) -> str:
     name = server.create_database(template=schema_template)
     with server.connect(name, OWNER) as opened:
         settle(opened, read_only=False, limits=REPORTING)
+        opened.execute("SET search_path = public, pg_temp")
         fill(opened, seed=7, size=40, least=30)
         opened.execute("VACUUM (ANALYZE)")
     return name

@@ -41,7 +41,7 @@ def test_settings_of_every_session(open_target):
     session = open_target()
     assert setting(session, "application_name") == "iacalls/db test"
     assert setting(session, "TimeZone") == "UTC"
-    assert setting(session, "search_path") == "public, pg_temp"
+    assert setting(session, "search_path") == "pg_catalog, pg_temp"
     assert setting(session, "client_encoding") == "UTF8"
     assert setting(session, "statement_timeout") == "15min"
     assert setting(session, "lock_timeout") == "2s"
@@ -55,13 +55,13 @@ def test_monitoring_limits_itself(open_target):
 
 def test_a_temporary_table_cannot_stand_in_for_a_real_one(open_target):
     session = open_target(read_only=False)
-    session.connection.execute("CREATE TEMP TABLE users (id int)")
-    assert session.connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
+    session.connection.execute("CREATE TEMP TABLE pg_database (id int)")
+    assert session.connection.execute("SELECT count(*) > 2 FROM pg_database").fetchone() == (True,)
 
 
 def test_a_reading_session_cannot_write(open_target):
     with pytest.raises(DatabaseError, match="read-only") as caught, database_errors():
-        open_target().connection.execute("DELETE FROM users")
+        open_target().connection.execute("DELETE FROM public.users")
     assert "read-only" in caught.value.hint
 
 
@@ -190,7 +190,11 @@ def test_a_session_ended_in_mid_query(server, open_target):
     ("statement", "message", "hint"),
     [
         ("SELECT * FROM nothing", 'relation "nothing" does not exist (line 1 of the SQL)', "db verify"),
-        ("SELECT 1,\n nothing\nFROM users", 'column "nothing" does not exist (line 2 of the SQL)', "db describe"),
+        (
+            "SELECT 1,\n nothing\nFROM public.users",
+            'column "nothing" does not exist (line 2 of the SQL)',
+            "db describe",
+        ),
         ("SELEC 1", "syntax error", "correct the SQL"),
         ("SELECT nothing(1)", "function nothing(integer) does not exist", "db verify"),
         ("SELECT 1/0", "division by zero", ""),
@@ -209,7 +213,7 @@ def test_what_the_server_refuses_is_told_in_its_words(open_target, statement, me
 
 def test_a_missing_right_is_named(open_target):
     with pytest.raises(DatabaseError, match="permission denied for table users") as caught, database_errors():
-        open_target(STRANGER).connection.execute("SELECT * FROM users")
+        open_target(STRANGER).connection.execute("SELECT * FROM public.users")
     assert "grant" in caught.value.hint
 
 
@@ -218,7 +222,7 @@ def test_a_lock_is_not_waited_for_long(server, database, open_target):
     with server.connect(database, OWNER) as other, other.transaction():
         other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseError, match="lock timeout") as caught, database_errors():
-            session.connection.execute("SELECT * FROM users")
+            session.connection.execute("SELECT * FROM public.users")
     assert "monitor connections" in caught.value.hint
 
 

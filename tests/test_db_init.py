@@ -186,7 +186,7 @@ def test_another_init_at_work_is_named(server, empty_database, use, iacalls):
 def test_a_failure_half_way_leaves_nothing(server, new_name, empty_database, use, iacalls, monkeypatch, creates):
     name = new_name if creates else empty_database
     monkeypatch.setattr(
-        "iacalls_cli.operations.db.init.load_schema", lambda: "CREATE TABLE users (id int); SELECT 1/0;"
+        "iacalls_cli.operations.db.init.load_schema", lambda: "CREATE TABLE public.users (id int); SELECT 1/0;"
     )
     use(name)
     outcome = iacalls("db", "init")

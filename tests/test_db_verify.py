@@ -53,13 +53,17 @@ DRIFT = [
 
 
 def run_script(connection, text):
-    """Run statements one by one, as psql does."""
+    """Run statements one by one, as psql does, and then find tables by their bare names again."""
     statement = ""
-    for kind, piece in scan(text):
-        statement += piece
-        if kind == "semicolon":
-            connection.execute(statement)
-            statement = ""
+    try:
+        for kind, piece in scan(text):
+            statement += piece
+            if kind == "semicolon":
+                connection.execute(statement)
+                statement = ""
+    finally:
+        connection.rollback()
+        connection.execute("SET search_path = public, pg_temp")
 
 
 def problems(connection):
@@ -108,7 +112,6 @@ def test_mending_never_cuts_a_value(connection):
     script = mending_script(verify_database(connection).differences)
     with pytest.raises(psycopg.errors.StringDataRightTruncation):
         run_script(connection, script)
-    connection.rollback()
     assert connection.execute("SELECT length(phone) FROM clients").fetchone() == (60,)
     assert connection.execute("SELECT to_regclass('client_call_history')").fetchone() != (None,)
 

@@ -195,8 +195,10 @@ def test_since_leaves_out_what_is_older(server, filled_database, name):
 @pytest.mark.parametrize("name", WITHOUT_OTHER_GROUPS)
 def test_group_leaves_out_the_other_groups(server, filled_database, name):
     with server.connect(filled_database, OWNER) as connection:
-        busiest = "SELECT g.name FROM groups g JOIN batch_calls b ON b.group_id = g.id JOIN call_records c ON " \
-            "c.batch_call_id = b.id WHERE c.status = 'completed' GROUP BY g.id ORDER BY count(*) DESC, g.id"  # fmt: skip
+        busiest = (
+            "SELECT g.name FROM groups g JOIN batch_calls b ON b.group_id = g.id JOIN call_records c "
+            "ON c.batch_call_id = b.id WHERE c.status = 'completed' GROUP BY g.id ORDER BY count(*) DESC, g.id"
+        )
         group = connection.execute(busiest).fetchone()[0]
         _, rows = ours(connection, name, group=group, limit=NO_LIMIT)
         connection.execute(WITHOUT_OTHER_GROUPS[name], [group])

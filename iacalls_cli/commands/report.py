@@ -126,14 +126,14 @@ def key_of(parameter: Parameter) -> str:
 
 def run_report(run: Run, query: Query, zone: str, given: dict[str, Any]) -> None:
     """Bind the values, connect, run, write."""
-    from iacalls_cli.operations.report import bind_values, require_rows, shown_values
+    from iacalls_cli.operations.report import admit, bind_values, shown_values
     from iacalls_cli.values import make_clock
 
     values = bind_values(query, given, make_clock(zone))
     with run.session() as session:
         from iacalls_cli.database.rows import stream
 
-        require_rows(session.connection, query)
+        admit(session.connection, query)
         with diagnostics.waiting(run.command):
             table = stream(session.connection, query, values)
         run.write(Answer(table, {"parameters": shown_values(values)}))

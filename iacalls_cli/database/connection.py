@@ -205,8 +205,10 @@ def connect(arguments: Mapping[str, Any], target: Target) -> Connection:
 def settle(connection: Connection, read_only: bool, limits: Limits) -> None:
     """The settings of every session: UTC, a safe search_path, limits, read-only unless it writes.
 
-    pg_temp is named last because PostgreSQL otherwise looks there first, where anyone who
-    may make temporary tables could put one named `users`.
+    Schema public is not in the search_path: whoever may create there could put an operator
+    that fits a comparison of ours better than PostgreSQL's own, and have it run with the
+    operator's rights (CVE-2018-1058). pg_temp is named last because PostgreSQL otherwise
+    looks there first.
     """
     settings = {
         "TimeZone": "UTC",
@@ -216,13 +218,15 @@ def settle(connection: Connection, read_only: bool, limits: Limits) -> None:
         "extra_float_digits": "1",
         # Compiling costs more than it saves on every report measured here.
         "jit": "off",
-        "search_path": "public, pg_temp",
+        "quote_all_identifiers": "off",
+        "standard_conforming_strings": "on",
+        "search_path": "pg_catalog, pg_temp",
         "statement_timeout": limits.statement_timeout,
         "lock_timeout": limits.lock_timeout,
         "idle_in_transaction_session_timeout": "5min",
         "default_transaction_read_only": "on" if read_only else "off",
     }
-    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
     connection.execute(f"SELECT {calls}", [part for pair in settings.items() for part in pair])
 
 

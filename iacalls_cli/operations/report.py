@@ -72,15 +72,21 @@ def require_read_only(query: Query) -> Query:
     return query
 
 
-def require_rows(connection: "Connection", query: Query) -> None:
-    """Raise `UsageError` for a user's statement that returns no rows, before it runs.
+def admit(connection: "Connection", query: Query) -> None:
+    """Make the session ready for a query: a user's finds the tables of schema public by their bare names.
 
-    A read-only session refuses most of what writes, but not VACUUM, REINDEX or a COPY into a
-    program; none of these has columns.
+    Raises `UsageError` for a user's statement that returns no rows, before it runs: a read-only
+    session refuses most of what writes, but not VACUUM, REINDEX or a COPY into a program, and
+    none of these has columns.
     """
+    from iacalls_cli.database.failures import database_errors
     from iacalls_cli.database.rows import describe
 
-    if not query.name.startswith("report/") and not describe(connection, query):
+    if query.name.startswith("report/"):
+        return
+    with database_errors():
+        connection.execute("SELECT set_config('search_path', 'pg_catalog, public, pg_temp', false)")
+    if not describe(connection, query):
         raise UsageError(f"{query.name} returns no rows, and a report is rows", "run such a statement with psql")
 
 
@@ -185,7 +191,9 @@ def check_reports(connection: "Connection", folder: Path | None) -> list[Checked
     checked = []
     for name in report_names(folder):
         try:
-            columns = describe(connection, find_report(name, folder))
+            query = find_report(name, folder)
+            admit(connection, query)
+            columns = describe(connection, query)
         except (UsageError, DatabaseError) as error:
             checked.append(CheckedReport(name, "problem", None, error.message))
         else:

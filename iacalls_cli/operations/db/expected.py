@@ -58,6 +58,7 @@ def normalise(kind: str, definition: str) -> str:
     >>> normalise("check", "CHECK (((role)::text = ANY (ARRAY['a'::character varying])))")
     "checkrole=anyarray['a']"
     """
+    definition = definition.replace("public.", "")
     if kind == "check":
         # Strings keep their case: they are data.
         bare = CAST.sub("", definition).replace("(", "").replace(")", "").replace(" ", "")
@@ -68,7 +69,7 @@ def normalise(kind: str, definition: str) -> str:
     if kind == "view":
         return normalise_view(definition)
     if kind == "default":
-        return CAST.sub("", definition).replace("CURRENT_TIMESTAMP", "now()").replace("public.", "")
+        return CAST.sub("", definition).replace("CURRENT_TIMESTAMP", "now()")
     return definition
 
 

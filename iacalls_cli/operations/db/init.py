@@ -100,22 +100,23 @@ def drop_database(maintenance: Connection, name: str) -> None:
         maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
-def list_objects(connection: Connection) -> list[str]:
-    """The tables and views a database already holds, in any schema; sequences only without those."""
-    objects = fetch(connection, load_query("db/existing-objects"))
-    tables = [row for row in objects if row["kind"] != "sequence"] or objects
-    return [row["name"] if row["schema"] == "public" else f"{row['schema']}.{row['name']}" for row in tables]
-
-
 def require_empty(connection: Connection) -> None:
-    """Raise `DatabaseError` saying what a database already holds, unless that is nothing."""
-    names = list_objects(connection)
+    """Raise `DatabaseError` saying what a database already holds, unless that is nothing.
+
+    Sequences and functions count where there are no tables or views: they are part of those,
+    or what a half-removed schema left.
+    """
+    objects = fetch(connection, load_query("db/existing-objects"))
+    tables = [row for row in objects if row["kind"] not in ("sequence", "function")]
+    names = [
+        row["name"] if row["schema"] == "public" else f"{row['schema']}.{row['name']}" for row in tables or objects
+    ]
     if not names:
         return
     listed = ", ".join(names[:NAMED_OBJECTS]) + (", …" if len(names) > NAMED_OBJECTS else "")
     raise DatabaseError(
-        f"the database {connection.info.dbname} already holds {len(names)} tables or views ({listed}), "
-        "nothing was changed",
+        f"the database {connection.info.dbname} already holds {len(names)} "
+        f"{'tables or views' if tables else 'sequences or functions'} ({listed}), nothing was changed",
         "`iacalls db verify` compares them with the schema; to start anew, name a database that does not exist",
     )
 

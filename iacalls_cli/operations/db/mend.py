@@ -49,7 +49,7 @@ def mending_script(differences: Iterable[Difference]) -> str:
         "-- Makes this database as the documented schema. Read it before you run it:",
         "--   psql -v ON_ERROR_STOP=1 -f FILE",
         "-- then run `iacalls db verify` again.",
-        "SET search_path = public, pg_temp;",
+        "SET search_path = pg_catalog, pg_temp;",
         "SET lock_timeout = '2s';",
     ]
     if inside:
@@ -86,7 +86,7 @@ def view_steps(problems: Iterable[Difference], of_tables: Iterable[Difference]) 
             for view in views_reading(problem.key.relation):
                 dropped[view] = f"view {view}: stands in the way of the new type of {problem.key}"
     for view, reason in dropped.items():
-        yield Step("drop view", reason, f"DROP VIEW IF EXISTS {quote_name(view)};")
+        yield Step("drop view", reason, f"DROP VIEW IF EXISTS {qualify(view)};")
         yield Step("view", f"view {view}: made again; grant on it what was granted before", create(view))
     for view in replaced.keys() - dropped.keys():
         yield Step("view", replaced[view], create(view))
@@ -95,7 +95,7 @@ def view_steps(problems: Iterable[Difference], of_tables: Iterable[Difference]) 
 def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
     """The statements for one problem, each with its place in `ORDER`."""
     key, expected, found = problem.key, problem.expected or "", problem.found
-    table, name = quote_name(key.relation), quote_name(key.name)
+    table, name = qualify(key.relation), quote_name(key.name)
     alter = f"ALTER TABLE {table}"
     match key.kind:
         case "table":
@@ -136,7 +136,7 @@ def add_column(key: ObjectKey, expected: str) -> Iterator[tuple[str, str]]:
     catalogue = expected_catalogue()
     default = catalogue.get(ObjectKey("default", key.relation, key.name), "")
     required = ObjectKey("not null", key.relation, key.name) in catalogue
-    alter, name = f"ALTER TABLE {quote_name(key.relation)}", quote_name(key.name)
+    alter, name = f"ALTER TABLE {qualify(key.relation)}", quote_name(key.name)
     rest = (f" DEFAULT {default}" if default else "") + (" NOT NULL" if required and default else "")
     yield "column", lines(make_sequence(key), f"{alter} ADD COLUMN {name} {expected}{rest};", own_sequence(key))
     if required and not default:
@@ -155,7 +155,7 @@ def change_type(key: ObjectKey, expected: str, found: str) -> str:
     if default:
         # The old type's default may not fit the new one.
         actions = [f"ALTER COLUMN {name} DROP DEFAULT", *actions, f"ALTER COLUMN {name} SET DEFAULT {default}"]
-    return f"ALTER TABLE {quote_name(key.relation)} " + ",\n    ".join(actions) + ";"
+    return f"ALTER TABLE {qualify(key.relation)} " + ",\n    ".join(actions) + ";"
 
 
 def sequence_of(key: ObjectKey) -> str:
@@ -166,19 +166,19 @@ def sequence_of(key: ObjectKey) -> str:
 def make_sequence(key: ObjectKey) -> str:
     """Make the sequence of a column where it is missing; '' for a column without one."""
     sequence = sequence_of(key)
-    return f"CREATE SEQUENCE IF NOT EXISTS {quote_name(sequence)} AS integer;" if sequence else ""
+    return f"CREATE SEQUENCE IF NOT EXISTS {qualify(sequence)} AS integer;" if sequence else ""
 
 
 def own_sequence(key: ObjectKey) -> str:
     """Let a column own its sequence, which then goes with it; '' for a column without one."""
-    owner = f"{quote_name(key.relation)}.{quote_name(key.name)}"
+    owner = f"{qualify(key.relation)}.{quote_name(key.name)}"
     sequence = sequence_of(key)
-    return f"ALTER SEQUENCE {quote_name(sequence)} OWNED BY {owner};" if sequence else ""
+    return f"ALTER SEQUENCE {qualify(sequence)} OWNED BY {owner};" if sequence else ""
 
 
 def move_sequence(key: ObjectKey) -> str:
     """Move a sequence on to the highest value its column has, never back."""
-    sequence, table, name = quote_name(sequence_of(key)), quote_name(key.relation), quote_name(key.name)
+    sequence, table, name = qualify(sequence_of(key)), qualify(key.relation), quote_name(key.name)
     values = f"(SELECT coalesce(max({name}), 1) FROM {table}), (SELECT last_value FROM {sequence})"  # noqa: S608, quoted names
     return f"SELECT setval('{sequence}', greatest({values}));"
 
@@ -194,11 +194,11 @@ def build_index(name: str, expected: str, problem: Difference) -> str:
     if problem.found is None:
         return build
     if problem.bad_state:
-        return f"DROP INDEX CONCURRENTLY {name};\n{build}"
+        return f"DROP INDEX CONCURRENTLY public.{name};\n{build}"
     beside = quote_name(f"{problem.key.name}_new")
     return (
-        f"{build.replace(f' {name} ', f' {beside} ', 1)}\nDROP INDEX CONCURRENTLY {name};\n"
-        f"ALTER INDEX {beside} RENAME TO {name};"
+        f"{build.replace(f' {name} ', f' {beside} ', 1)}\nDROP INDEX CONCURRENTLY public.{name};\n"
+        f"ALTER INDEX public.{beside} RENAME TO {name};"
     )
 
 
@@ -210,6 +210,11 @@ def lines(*texts: str) -> str:
 def quote_name(name: str) -> str:
     """An identifier as SQL needs it written; catalogue names are data, and data are quoted."""
     return name if PLAIN_NAME.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+
+
+def qualify(name: str) -> str:
+    """The name of a relation of schema public, as SQL needs it written."""
+    return f"public.{quote_name(name)}"
 
 
 def is_view(relation: str) -> bool:
@@ -238,19 +243,19 @@ def schema_statements() -> tuple[str, ...]:
 
 def schema_tables() -> list[str]:
     """The schema's tables, each behind those it references."""
-    return [match[1] for text in schema_statements() if (match := re.match(r"CREATE TABLE (\w+)", text))]
+    return [match[1] for text in schema_statements() if (match := re.match(r"CREATE TABLE public\.(\w+)", text))]
 
 
 def create(name: str) -> str:
     """The statement that creates a view or function, or replaces it."""
-    made = re.compile(rf"CREATE (VIEW|FUNCTION) {re.escape(name)}\b")
+    made = re.compile(rf"CREATE (VIEW|FUNCTION) public\.{re.escape(name)}\b")
     text = next(text for text in schema_statements() if made.match(text))
     return text.replace("CREATE", "CREATE OR REPLACE", 1)
 
 
 def statements_about(table: str) -> list[str]:
     """The schema's statements that create a table with its indexes, triggers and comments."""
-    name = re.escape(table)
+    name = rf"public\.{re.escape(table)}"
     about = re.compile(
         rf"CREATE TABLE {name} |CREATE (INDEX|TRIGGER) .*? ON {name}\b|COMMENT ON \w+\s+{name}[ .]", re.DOTALL
     )

@@ -56,7 +56,7 @@ def load_sample(
             copy_rows(connection, table, rows, partial(progress_of, progress, table, total))
             connection.execute(
                 sql.SQL("SELECT setval(pg_get_serial_sequence({}, 'id'), (SELECT max(id) FROM {}))").format(
-                    sql.Literal(table), sql.Identifier(table)
+                    sql.Literal(f"public.{table}"), sql.Identifier("public", table)
                 )
             )
     # Not inside the transaction: VACUUM sets the visibility map, which index-only scans need.
@@ -72,7 +72,7 @@ def progress_of(progress: Callable[[str, int, int], None], table: str, total: in
 def copy_rows(connection: Connection, table: str, rows: Iterator[Row], progress: Callable[[int], None]) -> None:
     """COPY rows into a table, some hundred thousand at a time."""
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table].split()))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), columns)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier("public", table), columns)
     done = 0
     while chunk := list(islice(rows, REPORT_ROWS)):
         with connection.cursor().copy(statement) as copy:

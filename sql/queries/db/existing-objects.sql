@@ -10,4 +10,10 @@ SELECT n.nspname AS schema, c.relname AS name,
    AND n.nspname !~ '^pg_(toast|temp)'
    AND NOT EXISTS (SELECT FROM pg_depend
                     WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
- ORDER BY c.relkind = 'S', c.relkind IN ('v', 'm'), n.nspname, c.relname
+UNION ALL
+SELECT 'public', proname, 'function'
+  FROM pg_proc
+ WHERE pronamespace = 'public'::regnamespace
+   AND NOT EXISTS (SELECT FROM pg_depend
+                    WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
+ ORDER BY 3, 1, 2

@@ -2,7 +2,10 @@
 -- param: oid bigint -- the table's oid
 -- prose: definition
 -- effect: read-only
-SELECT conrelid::regclass::text AS table, conname AS constraint, pg_get_constraintdef(oid, true) AS definition
+SELECT CASE WHEN relnamespace = 'public'::regnamespace THEN relname::text ELSE conrelid::regclass::text END AS table,
+       conname AS constraint,
+       pg_get_constraintdef(pg_constraint.oid, true) AS definition
   FROM pg_constraint
+  JOIN pg_class ON pg_class.oid = conrelid
  WHERE confrelid = (:oid)::oid AND contype = 'f'
- ORDER BY conrelid::regclass::text, conname
+ ORDER BY 1, conname

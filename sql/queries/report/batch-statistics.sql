@@ -18,7 +18,7 @@ SELECT id,
        duration_minutes,
        group_name,
        user_name
-  FROM batch_call_statistics
+  FROM public.batch_call_statistics
  WHERE (:status IS NULL OR status = :status)
    AND (:since IS NULL OR started_at >= :since)
    AND (:group IS NULL OR group_name = :group)

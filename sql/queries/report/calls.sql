@@ -14,14 +14,14 @@ SELECT c.name AS cliente,
   -- The latest are chosen before their clients are looked up. A call whose client was
   -- deleted has no client_id and is left out, as the join of the documented query does.
   FROM (SELECT client_id, phone_number, call_duration_secs, transcript_summary, status, call_ended_at
-          FROM call_records
+          FROM public.call_records
          WHERE status = :status
            AND client_id IS NOT NULL
            AND (:since IS NULL OR call_ended_at >= :since)
-           AND (:group IS NULL OR batch_call_id IN (SELECT b.id FROM batch_calls AS b
-                                                      JOIN groups AS g ON g.id = b.group_id
+           AND (:group IS NULL OR batch_call_id IN (SELECT b.id FROM public.batch_calls AS b
+                                                      JOIN public.groups AS g ON g.id = b.group_id
                                                      WHERE g.name = :group))
          ORDER BY call_ended_at DESC
          LIMIT :limit) AS cr
-  JOIN clients AS c ON c.id = cr.client_id
+  JOIN public.clients AS c ON c.id = cr.client_id
  ORDER BY cr.call_ended_at DESC

@@ -15,7 +15,7 @@ SELECT client_id,
        batch_id,
        batch_name,
        group_name
-  FROM client_call_history
+  FROM public.client_call_history
  WHERE client_id = :client_id
  ORDER BY call_started_at DESC
  LIMIT :limit

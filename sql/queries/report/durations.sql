@@ -6,7 +6,7 @@
 -- effect: read-only
 WITH by_batch AS (
     SELECT batch_call_id, count(*) AS calls, sum(call_duration_secs) AS seconds
-      FROM call_records
+      FROM public.call_records
      WHERE call_duration_secs IS NOT NULL
        AND (:since IS NULL OR created_at >= :since)
      GROUP BY batch_call_id
@@ -16,8 +16,8 @@ SELECT g.name AS grupo,
        round(sum(by_batch.seconds)::numeric / sum(by_batch.calls)) AS duracion_promedio_segundos,
        round(sum(by_batch.seconds)::numeric / sum(by_batch.calls) / 60, 2) AS duracion_promedio_minutos
   FROM by_batch
-  JOIN batch_calls AS b ON b.id = by_batch.batch_call_id
-  JOIN groups AS g ON g.id = b.group_id
+  JOIN public.batch_calls AS b ON b.id = by_batch.batch_call_id
+  JOIN public.groups AS g ON g.id = b.group_id
  WHERE :group IS NULL OR g.name = :group
  GROUP BY g.id, g.name
  ORDER BY total_llamadas DESC, g.id

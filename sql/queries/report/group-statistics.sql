@@ -7,7 +7,7 @@ SELECT id,
        name,
        batch_status,
        -- A client is in a group once, by a unique key: counting needs no DISTINCT.
-       (SELECT count(*) FROM client_groups AS cg WHERE cg.group_id = groups.id) AS total_clients,
+       (SELECT count(*) FROM public.client_groups AS cg WHERE cg.group_id = groups.id) AS total_clients,
        batch_total_recipients,
        batch_completed_calls,
        batch_failed_calls,
@@ -18,7 +18,7 @@ SELECT id,
        created_at,
        batch_started_at,
        batch_completed_at
-  FROM groups
+  FROM public.groups
  WHERE is_active
    AND (:status IS NULL OR batch_status = :status)
  ORDER BY id

@@ -5,10 +5,10 @@
 -- effect: read-only
 SELECT g.name AS grupo,
        -- One index alone answers this for each group that is shown.
-       (SELECT count(*) FROM client_groups AS cg WHERE cg.group_id = g.id) AS total_clientes,
+       (SELECT count(*) FROM public.client_groups AS cg WHERE cg.group_id = g.id) AS total_clientes,
        g.batch_status,
        g.batch_completed_calls || '/' || g.batch_total_recipients AS llamadas
-  FROM groups AS g
+  FROM public.groups AS g
  WHERE g.is_active
    AND (:status IS NULL OR g.batch_status = :status)
  ORDER BY g.created_at DESC

@@ -6,7 +6,7 @@
 WITH busiest AS (
     -- Only the winners are joined to their names; the count reads one index alone.
     SELECT client_id, count(*) AS calls
-      FROM call_records
+      FROM public.call_records
      WHERE client_id IS NOT NULL
        AND (:since IS NULL OR created_at >= :since)
      GROUP BY client_id
@@ -16,10 +16,10 @@ WITH busiest AS (
 SELECT c.name,
        c.phone,
        busiest.calls AS total_llamadas,
-       (SELECT count(*) FROM call_records AS cr
+       (SELECT count(*) FROM public.call_records AS cr
          WHERE cr.client_id = busiest.client_id
            AND cr.status = 'completed'
            AND (:since IS NULL OR cr.created_at >= :since)) AS llamadas_exitosas
   FROM busiest
-  JOIN clients AS c ON c.id = busiest.client_id
+  JOIN public.clients AS c ON c.id = busiest.client_id
  ORDER BY busiest.calls DESC, c.id

@@ -9,7 +9,7 @@ SELECT phone_number,
        status,
        sent_at,
        received_at
-  FROM whatsapp_conversations
+  FROM public.whatsapp_conversations
  WHERE status = :status
    AND (:since IS NULL OR sent_at >= :since)
  ORDER BY sent_at DESC

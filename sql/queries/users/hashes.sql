@@ -2,7 +2,7 @@
 -- param: limit integer -- at most this many users
 -- effect: read-only
 SELECT username, password, count(*) OVER () AS users
-  FROM users
+  FROM public.users
  WHERE is_active IS NOT false
  ORDER BY role = 'admin' DESC NULLS LAST, id
  LIMIT :limit

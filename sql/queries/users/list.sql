@@ -5,7 +5,7 @@
 -- wide: created_at
 -- effect: read-only
 SELECT id, username, email, role, is_active, time AS expires, created_at
-  FROM users
+  FROM public.users
  WHERE (:role IS NULL OR role = :role)
    AND (:inactive OR is_active IS NOT false)
  ORDER BY id

@@ -2,4 +2,4 @@
 -- param: username text -- the user
 -- param: password text -- the bcrypt hash
 -- effect: write
-UPDATE users SET password = :password WHERE username = :username RETURNING id
+UPDATE public.users SET password = :password WHERE username = :username RETURNING id
