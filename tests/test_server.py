@@ -2,9 +2,12 @@
 
 import concurrent.futures
 import contextlib
+import multiprocessing
 import os
+import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -36,6 +39,10 @@ def connect(server, **keywords):
 
 def postmaster(server):
     return int((server.places.data / "postmaster.pid").read_text().split()[0])
+
+
+def is_alive(process):
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def wait_until(condition, seconds=20):
@@ -252,7 +259,7 @@ def test_destroy_needs_the_name(server, iacalls):
     assert iacalls("server", "destroy", "--confirm", "other").code == 2
     outcome = iacalls("server", "destroy", "--dry-run")
     assert outcome.code == 0
-    assert "plan: remove" in outcome.err
+    assert "plan: stop the server and remove" in outcome.err
     assert server.is_running()
     assert iacalls("server", "destroy", "--confirm", "iacalls_db").code == 0
     assert server.status().state == "absent"
@@ -286,3 +293,86 @@ def test_a_stop_in_the_middle_of_recovery_ends(server):
         os.kill(session.info.backend_pid, signal.SIGKILL)
     assert server.stop() is True
     assert server.start() is True
+
+
+def test_a_server_that_lost_its_socket_is_found_by_its_process(server):
+    """Something that cleans /tmp, or a person, removes the socket of a running server."""
+    server.start()
+    first = psutil.Process(postmaster(server))
+    for file in server.places.socket_folder.iterdir():
+        file.unlink()
+    assert server.status().state == "unreachable"
+    assert server.start()
+    assert not is_alive(first)
+    second = psutil.Process(postmaster(server))
+    for file in server.places.socket_folder.iterdir():
+        file.unlink()
+    server.destroy()
+    assert not is_alive(second)
+
+
+def test_start_and_destroy_at_once_end_whole(server):
+    server.start()
+    for _ in range(4):
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            removed, started = pool.submit(server.destroy), pool.submit(server.start)
+            removed.result()
+            started.result()
+        assert server.is_running() or not server.exists()
+
+
+def spy_on(path, account, said):
+    """As another user, wait at a socket for a first look and a client, and ask that for its password."""
+    os.setgroups([])
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        said.send("ready")
+        listening.accept()[0].close()
+        client, _ = listening.accept()
+        first = client.recv(999)
+        with contextlib.suppress(OSError):
+            client.sendall(b"R\0\0\0\x08\0\0\0\x03")
+            said.send(first + client.recv(999))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+def test_the_password_goes_to_no_server_of_another_user(server, iacalls):
+    """Whoever can put a socket where ours should be gets nothing for it."""
+    server.start()
+    server.stop()
+    shutil.rmtree(server.places.socket_folder)
+    server.places.socket_folder.mkdir()
+    server.places.socket_folder.chmod(0o777)
+    ours, theirs = multiprocessing.Pipe()
+    arguments = str(server.places.socket), pwd.getpwnam("nobody"), theirs
+    spy = multiprocessing.get_context("fork").Process(target=spy_on, args=arguments)
+    spy.start()
+    assert ours.recv() == "ready"
+    outcome = iacalls("db", "tables", "--dsn", "embedded")
+    spy.join(10)
+    assert outcome.code == 3
+    assert "nobody" in outcome.error
+    assert not ours.poll() or ours.recv() == b""
+
+
+@pytest.mark.parametrize("name", ["a,b", "a'b", "a$(id)b", "a\nb"])
+def test_a_path_that_its_programs_would_misread_is_refused(tmp_path, monkeypatch, iacalls, name):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / name))
+    outcome = iacalls("server", "start")
+    assert outcome.code == 1
+    assert "set XDG_DATA_HOME" in outcome.error
+    assert not (tmp_path / name).exists()
+
+
+def test_a_path_with_spaces_serves_everywhere(monkeypatch, iacalls, data_home):
+    monkeypatch.setenv("XDG_DATA_HOME", str(data_home / "Application Support"))
+    try:
+        assert iacalls("server", "start").code == 0
+        dsn = iacalls("server", "status", "-o", "json").json["data"][0]["dsn"].replace("iacalls_db", "postgres")
+        with psycopg.connect(dsn) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        embedded_server().destroy()

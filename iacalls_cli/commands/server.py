@@ -73,11 +73,11 @@ def destroy(run: Run) -> None:
     from iacalls_cli.embedded.server import DATABASE, embedded_server
 
     server = embedded_server()
-    found = server.status()
-    if found.state == "absent":
+    if not server.places.home.exists():
         diagnostics.note("there is no embedded server, nothing was changed")
         return
-    diagnostics.note(f"plan: remove {found.data_directory} with every database in it ({pretty_size(found.size)})")
+    size = pretty_size(server.status().size)
+    diagnostics.note(f"plan: stop the server and remove {server.places.home} with every database in it ({size})")
     if run.dry_run:
         return
     run.agree_by_name("Everything in it is lost.", DATABASE, is_embedded=True)

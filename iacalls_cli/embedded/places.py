@@ -4,9 +4,11 @@
 the superuser, in libpq's format), `server.log`, `lock`, and as root `programs-<version>`.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from iacalls_cli.errors import IacallsError
 # sockaddr_un.sun_path holds 104 bytes on macOS and 108 on Linux, the final NUL included.
 SOCKET_PATH_BYTES = 103
 PORT = 5432  # only in the socket's name: the server has no TCP address
+# What initdb, pg_ctl's shell or the server's lists of folders would not take as a part of a name.
+STRANGE = "\"'`$\\,;"
+REMOVE_TRIES = 25
 SYSTEM_STATE = Path("/var/lib/iacalls")
 
 
@@ -40,10 +45,17 @@ class Places:
         """
         return self.home / f"data.partial-{os.getpid()}"
 
+    @property
+    def new_password(self) -> Path:
+        """The superuser's password on its way to initdb."""
+        return self.home / f"password.partial-{os.getpid()}"
+
     def remove_unfinished(self) -> None:
-        """Remove what killed processes left behind, as far as it can be removed."""
+        """Remove what this process and killed ones left behind, as far as it can be removed."""
         for leftover in self.home.glob("data.partial-*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        for password in self.home.glob("password.partial-*"):
+            password.unlink(missing_ok=True)
 
     @property
     def passfile(self) -> Path:
@@ -93,6 +105,16 @@ def make_folders(path: Path, mode: int) -> None:
         folder.chmod(mode)
 
 
+def require_plain(path: Path) -> None:
+    """Raise `IacallsError` for a path that PostgreSQL's programs would take for something else."""
+    strange = sorted({character for character in str(path) if character in STRANGE or not character.isprintable()})
+    if strange:
+        raise IacallsError(
+            f"the embedded server cannot live in {path}: PostgreSQL takes no {' '.join(strange)} in its path",
+            "set XDG_DATA_HOME to a folder with a plain name",
+        )
+
+
 def find_places(account: Account) -> Places:
     """Where this user's embedded server is.
 
@@ -105,9 +127,38 @@ def find_places(account: Account) -> Places:
     if not account.can_reach(data_folder):
         data_folder = SYSTEM_STATE / str(data_folder).strip("/").replace("/", "-")
     home = data_folder / "server"
+    require_plain(home)
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     short_name = f"iacalls-{account.uid}-{digest}"
     # Not TMPDIR: cron and a terminal have different ones, and must meet at the same socket.
     folders = (home / "run", Path("/tmp") / short_name)  # noqa: S108, its name is ours and its owner is checked
     candidates = (Places(home, folder) for folder in folders)
     return next(places for places in candidates if len(os.fsencode(places.socket)) <= SOCKET_PATH_BYTES)
+
+
+def remove_all(folder: Path, keep: Path) -> None:
+    """Remove what a folder holds but `keep`, even while the initdb of a killed process still writes there.
+
+    Raises `IacallsError` naming what cannot be removed.
+    """
+    for _ in range(REMOVE_TRIES):
+        left = [path for path in folder.iterdir() if path != keep]
+        if not left:
+            return
+        for path in left:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        time.sleep(0.1 if any(path.exists() for path in left) else 0)
+    raise IacallsError(f"cannot remove {left[0]}", "does another user own files in it?")
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below a folder; files that go away meanwhile count nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            total += status.st_size
+    return total

@@ -13,15 +13,14 @@ from pathlib import Path
 
 from iacalls_cli.embedded.account import Account, server_account
 from iacalls_cli.embedded.bundle import Bundle, bundled
-from iacalls_cli.embedded.cluster import SUPERUSER, check_version, last_line, make_cluster, write_private
-from iacalls_cli.embedded.places import Places, find_places
+from iacalls_cli.embedded.cluster import SUPERUSER, cause_of, check_version, make_cluster, write_private
+from iacalls_cli.embedded.places import Places, find_places, folder_size, remove_all
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.table import Bytes, Prose
 
 DATABASE = "iacalls_db"
 START_SECONDS = 120
 FAST_SECONDS = 20
-REMOVE_TRIES = 25
 LOG_BYTES = 5_000_000
 
 # No TCP at all: the socket's folder is closed to other users, and SCRAM asks even those
@@ -37,7 +36,10 @@ SETTINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """What `iacalls server status` tells. `state` is running, stopped or absent."""
+    """What `iacalls server status` tells.
+
+    `state` is running, stopped, absent, or unreachable: it runs, and its socket is gone.
+    """
 
     state: str
     version: str
@@ -98,7 +100,7 @@ class Server:
             if self.exists():
                 check_version(self.places, self.bundle.major)
             else:
-                make_cluster(programs, self.account, self.places, self.bundle.major, self.settings)
+                make_cluster(programs, self.account, self.places, self.bundle.major)
             self.places.remove_unfinished()
             self._remove_stale_pid()
             self._start_postmaster(programs)
@@ -116,21 +118,27 @@ class Server:
 
     def destroy(self) -> None:
         """Stop the server and remove everything it ever stored."""
-        self.stop()
         if not self.places.home.exists():
             return
+        self.stop()
         with self._locked():
             if self.exists():
                 # One rename first: a removal that is cut short must not leave half a cluster.
                 self.places.data.rename(self.places.unfinished)
             shutil.rmtree(self.places.socket_folder, ignore_errors=True)
-            remove_tree(self.places.home)
+            remove_all(self.places.home, keep=self.places.lock)
+            # Last: whoever waits for the lock must not find a new one while we still remove.
+            self.places.lock.unlink()
+        with contextlib.suppress(OSError):  # somebody has started a new server in it
+            self.places.home.rmdir()
 
     def status(self) -> ServerStatus:
         """The server's state and places; nothing is started or made."""
         exists = self.exists()
-        state = "absent" if not exists else "running" if self.is_running() else "stopped"
-        dsn = {**self.conninfo(DATABASE), "password": "", "passfile": str(self.places.passfile)}
+        state = "running" if exists and self.is_running() else "stopped" if exists else "absent"
+        if state == "stopped" and self._is_alive():
+            state = "unreachable"
+        dsn = {**self.conninfo(DATABASE), "password": "", "passfile": str(self.places.passfile)} if exists else {}
         return ServerStatus(
             state,
             self.bundle.version,
@@ -139,14 +147,14 @@ class Server:
             str(self.places.socket),
             self.account.name,
             str(self.places.log),
-            " ".join(f"{key}={value}" for key, value in dsn.items() if value),
+            " ".join(f"{key}={quoted(value)}" for key, value in dsn.items() if value),
         )
 
     def conninfo(self, database: str) -> dict[str, str]:
         """libpq's connection parameters of a database here, the superuser's password included."""
         password = ""
         if self.places.passfile.exists():
-            password = self.places.passfile.read_text("utf-8").strip().rsplit(":", 1)[-1]
+            password = self.places.passfile.read_text("utf-8", "replace").strip().rsplit(":", 1)[-1]
         return {
             "host": str(self.places.socket_folder),
             "port": str(self.places.port),
@@ -205,9 +213,14 @@ class Server:
         if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         if not log.exists():
-            write_private(log, "")
-            self.account.give(log)
-        options = f"-p {self.places.port} -k {shlex.quote(str(self.places.socket_folder))}"
+            write_private(log, "", self.account)
+        # On the command line, because as root we write no file of the server's account.
+        settings = {
+            "port": str(self.places.port),
+            "unix_socket_directories": str(self.places.socket_folder),
+            **self.settings,
+        }
+        options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
         until = time.monotonic() + 10
         while True:
             seen = log.stat().st_size
@@ -239,7 +252,7 @@ class Server:
             [programs / "pg_ctl", action, "-w", "-D", self.places.data, *options], START_SECONDS + 10
         )
         if done.returncode != 0:
-            raise IacallsError(f"pg_ctl {action} failed: {last_line(done.stderr)}", f"its log is {self.places.log}")
+            raise IacallsError(f"pg_ctl {action} failed: {cause_of(done.stderr)}", f"its log is {self.places.log}")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -267,30 +280,12 @@ class Server:
             os.close(handle)
 
 
+def quoted(value: str) -> str:
+    """A value as a conninfo string takes it: macOS's data folder has a space in its name."""
+    return f"'{value}'" if " " in value else value
+
+
 def embedded_server() -> Server:
     """This user's embedded server."""
     account = server_account()
     return Server(bundled(), account, find_places(account))
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder, even while the initdb of a killed process still writes into it.
-
-    Raises `IacallsError` naming what cannot be removed.
-    """
-    for _ in range(REMOVE_TRIES):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.2)
-    raise IacallsError(f"cannot remove all of {folder}", "does another user own files in it?")
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes of all files below a folder; files that go away meanwhile count nothing."""
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            status = path.lstat()
-            total += status.st_size
-    return total
