@@ -1,25 +1,47 @@
 """The console script `iacalls`, and `python -m iacalls_cli`."""
 
+import contextlib
 import gc
 import os
+import signal
 import sys
 
 # Importing makes hundreds of thousands of objects that stay; looking through them every 700
 # for garbage takes a tenth of a short command's time.
 GARBAGE_THRESHOLD = 20_000
+INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line. The version is told without loading anything for it."""
+    """Run the command line, and end the process with its exit code."""
     gc.set_threshold(GARBAGE_THRESHOLD)
-    if sys.argv[1:] == ["--version"]:
+    try:
+        signal.signal(signal.SIGTERM, interrupt)
+        leave(run_command_line())
+    except KeyboardInterrupt:  # while modules are still loaded
+        leave(INTERRUPTED)
+
+
+def run_command_line() -> int:
+    """Run the command line. The version is told without loading anything for it."""
+    if sys.argv[1:] == ["--version"] and sys.stdout is not None:
         from iacalls_cli import __version__
 
-        sys.stdout.write(f"iacalls {__version__}\n")
-        return
+        try:
+            sys.stdout.write(f"iacalls {__version__}\n")
+            sys.stdout.flush()
+        except OSError as error:
+            os.write(2, f"iacalls: error: cannot write the version: {error.strerror}\n".encode())
+            return 1
+        return 0
     from iacalls_cli.app import run
 
-    leave(run(sys.argv[1:]))
+    return run(sys.argv[1:])
+
+
+def interrupt(signum: int, frame: object) -> None:
+    """End on SIGTERM as on Ctrl-C: the running query is cancelled, what is open is rolled back."""
+    raise KeyboardInterrupt
 
 
 def leave(code: int) -> None:
@@ -27,7 +49,8 @@ def leave(code: int) -> None:
 
     Sessions and files are closed where they were opened; only the streams are left.
     """
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.flush()
     os._exit(code)
 
 

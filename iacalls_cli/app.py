@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 
@@ -61,10 +61,10 @@ def root(
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error ends here, as one line on stderr."""
-    prepare_streams()
-    command = typer.main.get_command(app)
     try:
+        prepare_streams()
         require_text(arguments)
+        command = typer.main.get_command(app)
         outcome = command.main(arguments, prog_name="iacalls", standalone_mode=False)
         sys.stdout.flush()
         return outcome if isinstance(outcome, int) else ExitCode.DONE
@@ -82,6 +82,9 @@ def run(arguments: list[str]) -> int:
         # The reader of a pipe went away, as head does.
         silence_stdout()
         return ExitCode.FAILED
+    except UnicodeEncodeError:
+        diagnostics.error(UsageError("an environment variable or a file name is not UTF-8 text", "set it in UTF-8"))
+        return ExitCode.USAGE
     except OSError as error:
         name = f" {error.filename}" if error.filename else ""
         problem = IacallsError(f"the system refused{name}: {error.strerror or error}", "check space and permissions")
@@ -104,11 +107,24 @@ def require_text(arguments: list[str]) -> None:
 
 
 def prepare_streams() -> None:
-    """UTF-8 on every stream, whatever the locale: names hold á, ñ and ¿ under LANG=C too."""
+    """UTF-8 on every stream, whatever the locale: names hold á, ñ and ¿ under LANG=C too.
+
+    A stream that was closed (`<&-`, `2>&-`) is empty, or takes everything and keeps nothing.
+    """
+    sys.stdin = sys.stdin or nothing("r")
+    sys.stderr = sys.stderr or nothing("w")
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
+        if hasattr(stream, "reconfigure"):
             # What cannot be read exactly, a password for one, must not be read at all.
             stream.reconfigure(encoding="utf-8", errors="strict" if stream is sys.stdin else "backslashreplace")
+    if sys.stdout is None:
+        sys.stdout = nothing("w")
+        raise IacallsError("stdout is closed, and there the answer would go", "leave it open, or >/dev/null")
+
+
+def nothing(mode: str) -> TextIO:
+    """A stream that is empty, and keeps nothing."""
+    return cast("TextIO", Path(os.devnull).open(mode, encoding="utf-8"))
 
 
 def usage_error(error: Exception) -> UsageError:

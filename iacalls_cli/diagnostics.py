@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from iacalls_cli.errors import IacallsError
@@ -55,8 +55,9 @@ def has_colour() -> bool:
 def say(label: str, text: str, colour: str = PLAIN) -> None:
     """One line on stderr."""
     label = f"\x1b[{colour}m{label}\x1b[0m" if colour and has_colour() else label
-    sys.stderr.write(f"iacalls: {label}{one_line(redact(text))}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # a full disk under the log must not change what the command does
+        sys.stderr.write(f"iacalls: {label}{one_line(redact(text))}\n")
+        sys.stderr.flush()
 
 
 def error(problem: IacallsError) -> None:

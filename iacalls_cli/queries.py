@@ -119,6 +119,8 @@ def read_query(path: Path, name: str) -> Query:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "check its permissions") from None
     try:
+        if "\0" in text:
+            raise UsageError("it holds a NUL character, where the server would stop to read", "remove it")
         return parse_query(name, text)
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", error.hint) from None

@@ -213,6 +213,58 @@ def test_a_check_that_finds_something_exits_4(server, empty_database):
     assert run_process("server", "status").code == 3
 
 
+@pytest.mark.parametrize(
+    ("redirection", "arguments", "code"),
+    [(">/dev/full", "--version", 1), (">&-", "--version", 1), (">&-", "report list", 1), (">/dev/full", "report list", 1),
+     ("<&-", "users set-password admin --password-stdin", 2), ("<&-", "server destroy", 0), ("2>&-", "report list", 0),
+     ("2>/dev/full", "nonsense", 2), ("2>&-", "nonsense", 2), ("</dev/null", "db tables", 3)],
+)  # fmt: skip
+def test_closed_and_full_streams(redirection, arguments, code):
+    """The exit code is the documented one, and what can be said is one line."""
+    command = f"exec {sys.executable} -m iacalls_cli {arguments} {redirection}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 1
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_query_too(server, filled_database, tmp_path, stop):
+    slow = tmp_path / "slow.sql"
+    slow.write_text("-- Slow.\nSELECT pg_sleep(60)")
+    process = start_process(
+        "report", "run", str(slow), env={**os.environ, "IACALLS_DSN": server.dsn(filled_database, OWNER)}
+    )
+    with server.connect("postgres") as admin:
+        running = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state = 'active'"
+
+        def is_running():
+            return admin.execute(running, [filled_database]).fetchone() == (1,)
+
+        until = time.monotonic() + 20
+        while not is_running() and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        process.send_signal(stop)
+        process.communicate(timeout=10)
+        assert process.returncode == 130
+        until = time.monotonic() + 5
+        while is_running() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not is_running()
+
+
+def test_ctrl_c_in_the_first_moments_leaves_no_traceback():
+    for delay in (0.02, 0.05, 0.1, 0.2):
+        process = start_process("report", "list")
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+        # Before our own code runs, the interpreter answers in its own way.
+        assert process.returncode in (0, 130, -signal.SIGINT)
+        assert b"run_command_line" not in said
+
+
 def test_a_bug_is_one_line_without_a_traceback(iacalls, monkeypatch):
     def broken(*_):
         raise KeyError("password=s3cret")

@@ -1,5 +1,6 @@
 """The config files: what they say, and how they are refused."""
 
+import os
 import re
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_a_password_in_a_broken_file_is_not_shown(tmp_path, iacalls):
 def test_profile_on_the_command_line(server, database, iacalls, tmp_path):
     keywords = server.keywords(database)
     lines = "\n".join(f'{key} = "{value}"' for key, value in keywords.items())
-    write(tmp_path / "iacalls.toml", f"[profiles.here]\n{lines}\n")
+    write(tmp_path / "iacalls.toml", f"[profiles.here]\n{lines}\n").chmod(0o600)
     outcome = iacalls("db", "tables", "--profile", "here", "-o", "json")
     assert outcome.code == 0
     assert outcome.json["target"]["source"] == "profile here"
@@ -98,3 +99,36 @@ def test_session_limits_of_the_config_hold(server, database, use, iacalls, tmp_p
     assert outcome.code == 1
     assert "statement timeout" in outcome.error
     assert "statement_timeout" in outcome.error
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+def test_a_file_of_another_user_is_not_obeyed(tmp_path, iacalls):
+    file = tmp_path / "iacalls.toml"
+    file.write_text('[profiles.x]\nhost = "elsewhere"\n')
+    os.chown(file, 65534, 65534)
+    outcome = iacalls("db", "tables")
+    assert outcome.code == 2
+    assert "belongs to another user" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "words"),
+    [
+        ('profile = "x"', 0o666, "every user of this machine may write"),
+        ('[profiles.x]\nhost = "h"\npassword = "s3cret"', 0o644, "holds a password and others may read it"),
+        ('[profiles.x]\ndsn = "postgresql://ana:s3cret@h/x"', 0o640, "holds a password and others may read it"),
+        ('[profiles.x]\ndsn = "host=h password=s3cret"', 0o604, "holds a password and others may read it"),
+        ('[queries]\nfolder = "~nosuchuser/q"', 0o600, "a home that does not exist"),
+        ("a = " + "[" * 100_000, 0o600, "not valid TOML"),
+        ("a = 1" + "0" * 100_000, 0o600, "not valid TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_trusted_or_read(tmp_path, iacalls, text, mode, words):
+    file = tmp_path / "iacalls.toml"
+    file.write_text(text)
+    file.chmod(mode)
+    outcome = iacalls("db", "tables")
+    assert outcome.code == 2
+    assert words in outcome.error
+    assert "s3cret" not in outcome.error
+    assert outcome.err.count("\n") == 1

@@ -13,7 +13,7 @@ from iacalls_cli.database.failures import database_errors
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, UsageError
 from tests.command_line import run_terminal
-from tests.servers import OWNER, PASSWORD, READER, STRANGER, local_bundle, make_private_server, server_kind
+from tests.servers import OWNER, PASSWORD, READER, STRANGER, SUPERUSER, local_bundle, make_private_server, server_kind
 
 
 def target(dsn):
@@ -276,3 +276,94 @@ def test_reading_commands_work_on_a_replica(replica, iacalls, monkeypatch):
     assert iacalls("db", "tables").code == 0
     assert iacalls("monitor", "connections").code == 0
     assert iacalls("db", "verify").code == 4
+
+
+@pytest.fixture
+def service(server, tmp_path, monkeypatch):
+    """A service file that leads to a database of the server under test."""
+
+    def write(name, **more):
+        keywords = {**psycopg.conninfo.conninfo_to_dict(server.dsn(name, OWNER)), **more}
+        lines = "\n".join(f"{key}={value}" for key, value in keywords.items())
+        (tmp_path / "services").write_text(f"[iacalls]\n{lines}\n")
+        monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+        return "service=iacalls"
+
+    return write
+
+
+def test_a_service_names_the_target(service, database, iacalls):
+    outcome = iacalls("users", "list", "--dsn", service(database))
+    assert outcome.code == 0
+    assert f"target: {database} on " in outcome.err
+
+
+def test_init_makes_the_database_that_a_service_names(service, server, database, iacalls):
+    outcome = iacalls("db", "init", "--dsn", service(database))
+    assert outcome.code == 1
+    assert f"the database {database} already holds" in outcome.error
+    missing = f"{database}_new"
+    try:
+        assert iacalls("db", "init", "--dsn", service(missing), "-o", "json").json["data"][0]["database"] == missing
+        with server.connect(missing, OWNER) as connection:
+            assert connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
+    finally:
+        server.drop_database(missing)
+
+
+def test_an_address_of_the_environment_does_not_redirect_a_host_that_was_named(server, database, iacalls, monkeypatch):
+    monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+    code = iacalls("users", "list", "--dsn", server.dsn(database, OWNER)).code
+    monkeypatch.delenv("PGHOSTADDR")
+    assert code == 0
+
+
+@pytest.mark.parametrize("through", ["environment", "service"])
+def test_a_time_limit_for_connecting_is_kept(service, monkeypatch, through):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        dsn = f"host=127.0.0.1 port={port}"
+        if through == "service":
+            dsn = service("x", host="127.0.0.1", port=port, connect_timeout=2)
+        else:
+            monkeypatch.setenv("PGCONNECT_TIMEOUT", "2")
+        began = time.monotonic()
+        with pytest.raises(ConnectionFailed, match="timeout"):
+            open_session(target(dsn), "x")
+        assert time.monotonic() - began < 8
+
+
+HOSTILE = (
+    ("*", "numeric, bigint", "numeric"),
+    ("||", "name, name", "text"),
+    ("=", "varchar, text", "boolean"),
+    ("=", "varchar, varchar", "boolean"),
+    ("=", "name, text", "boolean"),
+)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["monitor sizes", "monitor indexes --table users", "monitor connections", "db verify", "db tables", "db describe users",
+     "db diagram", "users list --role admin", "report groups --status none", "report calls", "report stats",
+     "report client-history 1", "report batch-statistics", "users set-password admin --password-stdin"],
+)  # fmt: skip
+def test_an_operator_that_somebody_put_into_public_is_not_run(server, filled_database, use, iacalls, command):
+    """CVE-2018-1058: it would run with the rights of who looks at the database."""
+    with server.connect(filled_database) as connection:
+        for number, (operator, types, result) in enumerate(HOSTILE):
+            left, right = types.split(", ")
+            name = f"trap_{number}"
+            connection.execute(
+                f"CREATE FUNCTION public.{name}(a {left}, b {right}) RETURNS {result} LANGUAGE plpgsql AS "
+                f"$$BEGIN RAISE EXCEPTION 'trapped'; END$$"
+            )
+            connection.execute(
+                f"CREATE OPERATOR public.{operator} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = public.{name})"
+            )
+    use(filled_database, SUPERUSER)
+    outcome = iacalls(*command.split(), stdin="Contraseña-1\n")
+    assert "trapped" not in outcome.err
+    assert outcome.code in (0, 4)

@@ -276,3 +276,32 @@ def test_a_hostile_name_stays_a_name(server, connection, database, use, iacalls)
     assert "\x1b" not in outcome.out
     assert iacalls("db", "tables").code == 0
     assert connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
+
+
+def test_a_name_cannot_add_to_the_mending_script(connection):
+    connection.execute(
+        'ALTER TABLE users RENAME CONSTRAINT users_email_key TO "x\nDROP TABLE gcp_documents;--\x1b[31m"'
+    )
+    script = mending_script(verify_database(connection).differences)
+    comments = [line for line in script.splitlines() if "gcp_documents" in line and not line.startswith("--")]
+    assert all('"' in line for line in comments) or not comments
+    run_script(connection, script)
+    assert problems(connection) == []
+    assert connection.execute("SELECT to_regclass('gcp_documents') IS NOT NULL").fetchone() == (True,)
+
+
+def test_odd_tables_do_not_stop_it(server, connection, database, use, iacalls):
+    connection.execute("CREATE MATERIALIZED VIEW later AS SELECT 1 WITH NO DATA")
+    connection.execute("CREATE TABLE many_" + "; CREATE TABLE many_".join(f"{n} ()" for n in range(1700)))
+    use(database)
+    outcome = iacalls("db", "verify", "-o", "json")
+    assert outcome.code == 0
+    assert iacalls("db", "tables").code == 0
+
+
+def test_settings_of_the_database_change_nothing(server, database, use, iacalls):
+    with server.connect(database) as connection:
+        connection.execute(f"ALTER DATABASE {database} SET quote_all_identifiers = on")
+        connection.execute(f"ALTER DATABASE {database} SET standard_conforming_strings = off")
+    use(database)
+    assert iacalls("db", "verify").code == 0

@@ -90,10 +90,58 @@ def test_a_file_in_the_users_folder_is_a_command(filled_database, use, iacalls, 
     assert iacalls("report", "show", "by-status").code == 0
 
 
-def test_a_users_file_never_takes_a_built_in_name(iacalls, folder):
-    (folder / "stats.sql").write_text("-- Mine.\nSELECT 1")
-    assert "General figures" in iacalls("report", "list").out
-    assert "llamadas_completadas" in iacalls("report", "show", "stats").out
+@pytest.mark.parametrize("name", ["stats", "run", "list"])
+def test_a_users_file_never_takes_a_name_of_iacalls(iacalls, folder, name):
+    (folder / f"{name}.sql").write_text("-- Mine.\nSELECT 1")
+    listed = [row for row in iacalls("report", "list", "-o", "json").json["data"] if row["name"] == name]
+    assert listed[-1]["problem"].startswith("iacalls has a report or command of this name")
+    assert listed[-1]["origin"] == str(folder / f"{name}.sql")
+    assert "Mine" not in iacalls("report", "show", "stats").out
+
+
+def test_a_missing_folder_is_told(iacalls, folder):
+    folder.rmdir()
+    outcome = iacalls("report", "list")
+    assert outcome.code == 2
+    assert f"query folder {folder} is not a folder" in outcome.error
+    assert "stats" in iacalls("report", "--help").out
+    assert iacalls("report", "show", "stats").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("SELECT 1", "has no header"),
+        ("-- X.\n-- param: n integer = ten\nSELECT :n", "the default of n is not a integer"),
+        ("-- X.\n-- param: tz text\nSELECT :tz", "every command has an option --tz"),
+        ("-- X.\n-- parm: n integer\nSELECT 1", "unknown header key 'parm'"),
+        ("-- X.\nSELECT 1 AS a\0 FROM broken", "NUL"),
+    ],
+)
+def test_a_file_that_is_no_good_says_why_however_it_is_called(iacalls, folder, text, words):
+    (folder / "bad.sql").write_text(text)
+    for arguments in ((), ("--since", "7d", "extra"), ("-o", "json")):
+        outcome = iacalls("report", "bad", *arguments)
+        assert outcome.code == 2
+        assert words in outcome.error
+    for arguments in (("report",), ("report", "--help"), ("report", "bad", "--help"), ("report", "list")):
+        assert iacalls(*arguments).code == 0
+
+
+def test_parameters_may_be_called_what_python_reserves(filled_database, use, iacalls, folder):
+    (folder / "span.sql").write_text(
+        "-- note: [bold]Between[/bold] two [numbers].\n-- param: from integer = 2 -- [/red] first\n-- param: class integer\n"
+        "-- param: run integer = 0\nSELECT :from + :class + :run AS sum"
+    )
+    use(filled_database)
+    assert iacalls("report", "span", "5", "--from", "3", "-o", "json").json["data"] == [{"sum": 8}]
+    assert "[bold]Between[/bold]" in iacalls("report", "span", "--help").out
+    assert "[/red] first" in iacalls("report", "span", "--help").out
+    assert "note: [bold]" in iacalls("report", "--help").out
+
+
+def test_the_list_itself_takes_a_format(iacalls):
+    assert iacalls("report", "-o", "json").json["data"] == iacalls("report", "list", "-o", "json").json["data"]
 
 
 def test_a_broken_file_of_the_user_breaks_only_itself(filled_database, use, iacalls, folder):

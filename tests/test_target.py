@@ -66,6 +66,25 @@ def test_half_a_production_configuration_is_refused(missing):
         choose(environment=environment, terminal=True)
 
 
+def test_a_lone_production_password_is_half_a_configuration():
+    environment = {"NODE_ENV": "production", "DB_PASSWORD": "x", "DATABASE_URL": "postgresql://other/x"}
+    with pytest.raises(ConnectionFailed, match="DB_HOST"):
+        choose(environment=environment, terminal=True)
+
+
+def test_production_variables_outside_of_production_are_not_passed_over():
+    environment = {key: value for key, value in PRODUCTION.items() if key != "NODE_ENV"}
+    with pytest.raises(ConnectionFailed, match="only where NODE_ENV is production"):
+        choose(environment=environment, terminal=True)
+    local = {**environment, "DATABASE_LOCAL_URL": "postgresql://local/x"}
+    assert choose(environment=local).dsn == "postgresql://local/x"
+
+
+def test_a_password_does_not_take_tls_away():
+    url = {"DATABASE_URL": "postgresql://u:sslmode=no@h/x", "NODE_ENV": "production"}
+    assert choose(environment=url).keywords == {"sslmode": "require"}
+
+
 def test_production_without_any_variable_never_falls_to_another_database():
     environment = {"NODE_ENV": "production", "DATABASE_LOCAL_URL": "postgresql://local/x"}
     with pytest.raises(ConnectionFailed, match="no DB_"):

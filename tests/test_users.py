@@ -1,5 +1,6 @@
 """`iacalls users`: who there is, and passwords as the application reads them."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.users import DEFAULT_PASSWORD, check_password, hash_password, is_password
-from tests.command_line import run_terminal
+from tests.command_line import run_terminal, start_process
 from tests.servers import OWNER, READER
 
 # Made by bcryptjs 2.4.3, the library of the application: hashSync("Contraseña-1", 12).
@@ -175,3 +176,42 @@ def test_a_password_is_either_refused_or_fits_bcrypt(password):
 @pytest.mark.parametrize("stored_text", ["", "plain", "$2b$12$short", "$2y$04$" + "x" * 53, "ñ"])
 def test_what_is_no_hash_matches_nothing(stored_text):
     assert not is_password(DEFAULT_PASSWORD, stored_text)
+
+
+def test_a_refused_hash_is_not_shown(server, connection, database, use, iacalls):
+    """What PostgreSQL tells of a row that breaks a rule is the whole row."""
+    connection.execute("UPDATE users SET role = NULL")
+    connection.execute("ALTER TABLE users ADD CONSTRAINT roles CHECK (role IS NOT NULL) NOT VALID")
+    use(database)
+    outcome = iacalls("users", "set-password", "admin", "--password-stdin", stdin="Otra contraseña\n")
+    assert outcome.code == 1
+    assert "roles" in outcome.error
+    assert "$2b$" not in outcome.error
+    assert "admin@iacalls.com" not in outcome.error
+
+
+@pytest.mark.parametrize("command", [("users", "set-password", "admin", "--password-stdin")])
+def test_a_password_that_is_not_utf8_is_refused(server, connection, database, command):
+    before = stored(connection)
+    process = start_process(
+        *command, env={**os.environ, "IACALLS_DSN": server.dsn(database, OWNER)}, stdin=subprocess.PIPE
+    )
+    _, said = process.communicate(b"contrase\xf1a-larga-1\n")
+    assert process.returncode == 2
+    assert b"not UTF-8" in said
+    assert stored(connection) == before
+
+
+def test_what_cannot_be_checked_is_noted(server, connection, database, use, iacalls):
+    connection.execute("ALTER TABLE users ALTER password DROP NOT NULL")
+    connection.execute(
+        "INSERT INTO users (username, email, password) VALUES ('slow', 's', '$2b$31$' || repeat('a', 53)), ('none', 'n', NULL), "
+        "('plain', 'p', 'admin123')"
+    )
+    connection.execute(
+        "INSERT INTO users (username, email, password) SELECT 'u' || n, n, 'x' FROM generate_series(1, 60) n"
+    )
+    use(database)
+    outcome = iacalls("db", "verify", "-o", "json")
+    findings = [item["finding"] for item in outcome.json["findings"] if item["object"] == "table users"]
+    assert findings == [f"the passwords of {63 - 39} more users were not checked"]

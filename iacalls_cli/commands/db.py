@@ -8,7 +8,7 @@ import typer
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import OUTPUT_OPTIONS, QUIET_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
-from iacalls_cli.errors import ProblemsFound, UsageError
+from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
 from iacalls_cli.group import Group
 from iacalls_cli.options import TableName
 from iacalls_cli.output.write import FOR_PEOPLE, Format, write_text
@@ -62,7 +62,14 @@ def init(
     from iacalls_cli.commands.init import AdminPassword, initialise
 
     password = AdminPassword(admin_password_stdin, generate_admin_password, allow_default_password)
-    run.write(initialise(run, password))
+    made = initialise(run, password)
+    try:
+        run.write(made)
+    except OSError as error:
+        if not generate_admin_password:
+            raise
+        hint = f"set another one with {run.repeat('users set-password admin')}"
+        raise IacallsError(f"the database is made, its password cannot be written: {error.strerror}", hint) from None
 
 
 @command(

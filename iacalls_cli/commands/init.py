@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Where CREATE DATABASE is sent from: PostgreSQL's own maintenance database.
 MAINTENANCE = "postgres"
 GENERATED = "generated"
+NAME_BYTES = 63  # PostgreSQL cuts longer ones
 NO_PLACE = (MAINTENANCE, "template0", "template1")
 
 
@@ -79,6 +80,8 @@ def initialise(run: Run, admin: AdminPassword) -> Table:
         raise UsageError(
             f"the target names the database {database}, which is PostgreSQL's own", "name another, like iacalls_db"
         )
+    if len(database.encode()) > NAME_BYTES:
+        raise UsageError(f"the database's name is longer than {NAME_BYTES} bytes", "choose a shorter one")
     with ExitStack() as stack:
         session, is_missing = open_target(run, stack, target, database)
         require_primary(session)

@@ -83,7 +83,7 @@ def report_command(name: str, query: Query) -> Any:
         function,
         [*required, *optional, zone],
         (OUTPUT_OPTIONS, TARGET_OPTIONS),
-        f"{query.summary}\n\n{more}".strip(),
+        as_help(f"{query.summary}\n\n{more}".strip()),
         (usage, f"{usage} -o csv"),
     )
     return typer.main.get_command(holder)
@@ -95,7 +95,7 @@ def broken_command(name: str, error: UsageError) -> Any:
     # Whatever it is called with, what is wrong is the file.
     anything = {"ignore_unknown_options": True, "allow_extra_args": True}
 
-    @holder.command(name, help=f"Cannot run: {error.message}. {error.hint}.", context_settings=anything)
+    @holder.command(name, help=as_help(f"Cannot run: {error.message}. {error.hint}."), context_settings=anything)
     def refuse() -> None:
         raise error
 
@@ -109,14 +109,19 @@ def parameter_of(parameter: Parameter) -> inspect.Parameter:
         annotation = cast("Any", Literal)[parameter.choices]
     kind = inspect.Parameter.KEYWORD_ONLY
     if parameter.is_required:
-        argument = typer.Argument(metavar=parameter.name.upper(), help=parameter.help)
+        argument = typer.Argument(metavar=parameter.name.upper(), help=as_help(parameter.help))
         return inspect.Parameter(key_of(parameter), kind, annotation=Annotated[annotation, argument])
-    explained = f"{parameter.help}: {', '.join(parameter.choices)}" if parameter.choices else parameter.help
+    explained = as_help(f"{parameter.help}: {', '.join(parameter.choices)}" if parameter.choices else parameter.help)
     metavar = "NAME" if parameter.choices else parameter.type.upper()
     least = 0 if parameter.name == "limit" else None
     option = typer.Option(f"--{parameter.name.replace('_', '-')}", help=explained, metavar=metavar, min=least)
     default = int(parameter.default) if parameter.default and annotation is int else parameter.default
     return inspect.Parameter(key_of(parameter), kind, default=default, annotation=Annotated[annotation | None, option])
+
+
+def as_help(text: str) -> str:
+    """A user's words in a help, where square brackets would be markup."""
+    return text.replace("[", r"\[")
 
 
 def key_of(parameter: Parameter) -> str:

@@ -16,8 +16,10 @@ statement_timeout = "15min"
 lock_timeout = "2s"
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,10 @@ def config_files() -> tuple[Path, ...]:
     """The paths that are looked at, in order; they need not exist."""
     import platformdirs
 
-    return platformdirs.user_config_path("iacalls", appauthor=False) / "config.toml", Path.cwd() / LOCAL_FILE
+    local = Path(LOCAL_FILE)
+    with suppress(FileNotFoundError):  # the working folder is gone
+        local = local.absolute()
+    return platformdirs.user_config_path("iacalls", appauthor=False) / "config.toml", local
 
 
 def load_config(files: Iterable[Path] | None = None) -> Config:
@@ -74,6 +79,7 @@ def load_config(files: Iterable[Path] | None = None) -> Config:
     config = Config()
     for path in config_files() if files is None else files:
         try:
+            require_trusted(path)
             text = path.read_text("utf-8")
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -86,13 +92,26 @@ def load_config(files: Iterable[Path] | None = None) -> Config:
     return config
 
 
+def require_trusted(path: Path) -> None:
+    """Raise `UsageError` for a file that another user could have put there to redirect a connection.
+
+    As git does with its own: it has to belong to this user, to root, or to who called sudo.
+    """
+    status = path.stat()
+    owners = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
+    if status.st_uid not in owners:
+        raise UsageError(f"the config file {path} belongs to another user", "run this elsewhere, or chown the file")
+    if status.st_mode & 0o002:
+        raise UsageError(f"every user of this machine may write the config file {path}", f"chmod o-w {path}")
+
+
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """The content of a config file; raises `UsageError` naming file and line."""
     import tomllib
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the config file {path} is not valid TOML: {error}", "mend that line") from None
 
 
@@ -109,9 +128,17 @@ def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
         read_text(content, "profile", path, "") or config.default_profile,
         {**config.profiles, **profiles},
         # A relative folder belongs to the file that names it, not to where one stands.
-        path.parent / Path(folder).expanduser() if folder else config.queries_folder,
+        path.parent / expand(folder, path) if folder else config.queries_folder,
         {**config.session, **{key: duration(session, key, path) for key in session}},
     )
+
+
+def expand(folder: str, path: Path) -> Path:
+    """A folder with its `~` resolved."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: 'queries.folder' names a home that does not exist: {folder}", "correct it") from None
 
 
 def read_profile(name: str, value: Any, path: Path) -> Profile:
@@ -126,7 +153,16 @@ def read_profile(name: str, value: Any, path: Path) -> Profile:
         raise UsageError(
             f"{path}: profiles.{name} needs either dsn or keywords like host and dbname", "give one of them"
         )
+    if ("password" in keywords or has_password(dsn)) and path.stat().st_mode & 0o077:
+        raise UsageError(
+            f"the config file {path} holds a password and others may read it", f"chmod 600 {path}, or use ~/.pgpass"
+        )
     return Profile(name, dsn, keywords, path)
+
+
+def has_password(dsn: str) -> bool:
+    """Whether a DSN, as a URI or a conninfo string, holds a password."""
+    return bool(re.search(r"://[^/@\s]*:[^@\s]+@|\bpassword\s*=", dsn))
 
 
 def check_keys(content: Mapping[str, Any], known: Iterable[str], path: Path, where: str) -> None:

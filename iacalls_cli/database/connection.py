@@ -88,7 +88,9 @@ def connection_parameters(target: Target) -> dict[str, Any]:
     try:
         parameters: dict[str, Any] = conninfo_to_dict(target.dsn, **(target.keywords or {}))
     except psycopg.ProgrammingError as error:
-        detail = "" if "@" in target.dsn or "password" in target.dsn else f": {str(error).strip()}"
+        # libpq's reasons repeat a piece of the DSN; only this one is known to be harmless.
+        harmless = re.search(r'invalid URI query parameter: "\w+"', str(error))
+        detail = f": {harmless[0]}" if harmless else ""
         raise UsageError(
             f"the DSN from {target.source} is not a connection URI or conninfo string{detail}",
             "like postgresql://user@host:5432/database; in a password write @ as %40, / as %2F, : as %3A",
@@ -108,7 +110,8 @@ def resolve(parameters: Mapping[str, Any]) -> dict[str, str]:
     """`parameters` with all that libpq would fill in: from the service, the environment, its defaults."""
     given = {key: str(value) for key, value in parameters.items() if value is not None}
     with environment({"PGSERVICE": given["service"]} if "service" in given else {}):
-        defaults = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
+        options = pq.Conninfo.get_defaults()
+        defaults = {option.keyword.decode(): (option.val or b"").decode(errors="replace") for option in options}
     return {**{key: value for key, value in defaults.items() if value}, **given}
 
 

@@ -13,6 +13,8 @@ from iacalls_cli.table import Bytes, Prose
 
 # With --estimate, tables of more rows than this are not counted.
 COUNTED_ROWS = 1_000_000
+# PostgreSQL takes no more than 1664 columns in one answer.
+TABLES_A_STATEMENT = 1000
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Relation:
 def list_relations(connection: Connection, *, estimate: bool = False) -> list[Relation]:
     """All tables and views of schema public, tables first.
 
-    Rows are counted exactly, in one statement and so in one snapshot. With `estimate`,
+    Rows are counted exactly, in one snapshot. With `estimate`,
     large tables get the planner's figure instead. Raises `DatabaseError`.
     """
     found = fetch(connection, load_query("db/relations"))
@@ -59,10 +61,14 @@ def is_large(row: dict[str, Any]) -> bool:
 def count_rows(connection: Connection, tables: Iterable[str]) -> dict[str, int]:
     """Exact row counts of tables of schema public, taken in one snapshot."""
     names = list(tables)
-    if not names:
-        return {}
-    counts = sql.SQL(", ").join(
-        sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier("public", name)) for name in names
-    )
-    row = connection.execute(sql.SQL("SELECT {}").format(counts)).fetchone()
-    return dict(zip(names, row or (), strict=True))
+    counted: dict[str, int] = {}
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        for start in range(0, len(names), TABLES_A_STATEMENT):
+            some = names[start : start + TABLES_A_STATEMENT]
+            counts = sql.SQL(", ").join(
+                sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier("public", name)) for name in some
+            )
+            row = connection.execute(sql.SQL("SELECT {}").format(counts)).fetchone()
+            counted.update(zip(some, row or (), strict=True))
+    return counted

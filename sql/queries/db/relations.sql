@@ -6,7 +6,9 @@ SELECT c.relname AS name,
        CASE WHEN c.relkind IN ('r', 'm', 'p') THEN
            CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END
        END AS estimated_rows,
-       c.relkind IN ('r', 'm', 'p') AND has_table_privilege(c.oid, 'SELECT') AS is_countable,
+       -- Neither a materialized view without data nor, on a replica, an unlogged table can be read.
+       c.relkind IN ('r', 'm', 'p') AND has_table_privilege(c.oid, 'SELECT') AND c.relispopulated
+       AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery()) AS is_countable,
        CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid)
             WHEN c.relkind = 'p' THEN (SELECT sum(pg_total_relation_size(relid))::bigint
                                          FROM pg_partition_tree(c.oid) WHERE isleaf)
