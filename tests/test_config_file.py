@@ -87,7 +87,7 @@ def test_profile_on_the_command_line(server, database, iacalls, tmp_path):
     write(tmp_path / "iacalls.toml", f"[profiles.here]\n{lines}\n").chmod(0o600)
     outcome = iacalls("db", "tables", "--profile", "here", "-o", "json")
     assert outcome.code == 0
-    assert outcome.json["target"]["source"] == "profile here"
+    assert outcome.json["target"]["source"] == f"profile here of {tmp_path / 'iacalls.toml'}"
     assert iacalls("db", "tables", "--profile", "there").code == 2
 
 

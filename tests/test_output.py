@@ -207,6 +207,18 @@ def test_columns_shrink_before_a_table_becomes_records():
     assert fit_columns(extents, 53) is None
 
 
+def test_prose_is_wrapped_before_text_is_cut():
+    extents = [Extent("text", 36, "index"), Extent("prose", 34, "definition")]
+    assert fit_columns(extents, 60) == [36, 22]
+    assert fit_columns(extents, 40) == [24, 14]
+
+
+def test_headers_fold_only_where_they_must():
+    extents = [Extent("text", 8, "grupo"), Extent("number", 2, "total_clientes")]
+    assert fit_columns(extents, 24) == [8, 14]
+    assert fit_columns(extents, 23) == [8, 8]
+
+
 def test_headers_fold_at_underscores():
     assert fold_header("batch_total_recipients", 10) == "batch_\ntotal_\nrecipients"
     assert fold_header("batch_total_recipients", 12) == "batch_total_\nrecipients"

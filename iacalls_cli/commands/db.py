@@ -186,5 +186,7 @@ def diagram(
 
     with run.session() as session:
         drawn = read_diagram(session.connection)
+    if not drawn.tables:
+        diagnostics.note("there is no table in this database")
     draw = {DiagramFormat.MERMAID: as_mermaid, DiagramFormat.DOT: as_dot, DiagramFormat.TEXT: as_text}[output]
     write_text(draw(drawn))

@@ -54,11 +54,12 @@ def demo(
     It never touches a configured database. Run again, it changes nothing.
     """
     from iacalls_cli.config.target import EMBEDDED, from_dsn
+    from iacalls_cli.database.connection import REPORTING
     from iacalls_cli.operations.sample.load import load_sample
 
     target, anchor = from_dsn(EMBEDDED, "demo"), read_anchor(until)
     prepare(run, target, lambda connection, progress: load_sample(connection, scale, seed, anchor, progress))
-    with run.session(target=target) as session:
+    with run.session(target=target, limits=REPORTING) as session:
         for name, rows in TOUR.items():
             show(session, name, rows)
     write_text(next_steps())

@@ -89,7 +89,7 @@ def from_profile(config: Config, name: str, source: str) -> Target:
     if profile is None:
         known = ", ".join(config.profiles) or "none"
         raise UsageError(f"there is no profile '{name}' (chosen by {source})", f"profiles in the config files: {known}")
-    described = f"profile {name}"
+    described = f"profile {name} of {profile.file}"
     if profile.dsn:
         return from_dsn(profile.dsn, described)
     return Target(described, keywords=profile.keywords)

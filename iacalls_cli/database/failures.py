@@ -77,6 +77,8 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
         hint = f"if it is to be made: iacalls db init creates {database}"
     elif "pg_hba.conf" in reason:
         hint = "the server's pg_hba.conf admits neither this user nor this address; or it wants TLS (sslmode=require)"
+    elif "invalid response" in reason:
+        hint = "that does not answer as a PostgreSQL server does; check host and port"
     elif "SSL" in reason:
         hint = "the server offers no TLS; check the address, iacalls never falls back to an unencrypted connection"
     elif "resolve host" in reason or "translate host" in reason:

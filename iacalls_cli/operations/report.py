@@ -156,6 +156,8 @@ def read_assignments(query: Query, assignments: Iterable[str]) -> dict[str, str]
             raise UsageError(f"--param {assignment} has no =", "write --param name=value")
         if name not in names:
             raise UsageError(f"{query.name} has no parameter {name}", f"it has: {', '.join(names) or 'none'}")
+        if name in given:
+            raise UsageError(f"--param {name} is given twice", "give it once")
         given[name] = value
     return given
 
@@ -195,7 +197,7 @@ def check_reports(connection: "Connection", folder: Path | None) -> list[Checked
             admit(connection, query)
             columns = describe(connection, query)
         except (UsageError, DatabaseError) as error:
-            checked.append(CheckedReport(name, "problem", None, error.message))
+            checked.append(CheckedReport(name, "problem", None, f"{error.message}; {error.hint}"))
         else:
             checked.append(CheckedReport(name, "ok", len(columns), None))
     return checked

@@ -18,14 +18,19 @@ def plain_text(cell: Cell) -> str:
     return str(cell)
 
 
-def shown(cell: Cell, column: Column) -> str:
-    """A cell on one line, for people; NULL is named, so that it is not taken for ''."""
+def worded(cell: Cell, column: Column) -> str:
+    """A cell for people: yes and no, and NULL by its name, so that it is not taken for ''."""
     if cell is None:
         return "NULL"
-    if column.kind == "bytes":
-        return pretty_size(int(cell))
     text = plain_text(cell)
-    return {"t": "yes", "f": "no"}.get(text, text) if column.kind == "boolean" else printable(text)
+    return {"t": "yes", "f": "no"}.get(text, text) if column.kind == "boolean" else text
+
+
+def shown(cell: Cell, column: Column) -> str:
+    """A cell on one line, for people; sizes in larger units."""
+    if cell is not None and column.kind == "bytes":
+        return pretty_size(int(cell))
+    return printable(worded(cell, column))
 
 
 def in_chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -33,9 +33,14 @@ class Extent:
         return max(body, *(len(part) for part in split_header(self.header)))
 
     @property
-    def wanted(self) -> int:
-        """The width at which nothing is shortened and the header folds as little as needed."""
+    def folded(self) -> int:
+        """The width at which nothing is shortened, the header on as many lines as it can take."""
         return max(self.widest, self.least)
+
+    @property
+    def unfolded(self) -> int:
+        """The width at which the header stands on one line too."""
+        return max(self.widest, len(self.header))
 
 
 def split_header(name: str) -> list[str]:
@@ -59,28 +64,41 @@ def fold_header(name: str, width: int) -> str:
 
 def fits_whole(extents: Sequence[Extent], width: int) -> bool:
     """Whether all columns fit into `width` cells without shortening anything."""
-    return sum(extent.wanted for extent in extents) + GAP * (len(extents) - 1) <= width
+    return excess_of([extent.folded for extent in extents], width) <= 0
+
+
+def excess_of(widths: Sequence[int], width: int) -> int:
+    """How many cells columns of these widths need beyond `width`."""
+    return sum(widths) + GAP * (len(widths) - 1) - width
 
 
 def fit_columns(extents: Sequence[Extent], width: int) -> list[int] | None:
     """Column widths that fit into `width` cells, or None when the table cannot.
 
-    Room is taken from the widest columns first, each down to its least.
+    Headers are folded first, then prose is wrapped, then long text is cut: each time room is
+    taken from the widest columns first, down to their least.
 
     >>> fit_columns([Extent("text", 60, "a"), Extent("number", 5, "b")], 40)
     [33, 5]
     """
-    widths = [extent.wanted for extent in extents]
-    excess = sum(widths) + GAP * (len(widths) - 1) - width
-    while excess > 0:
-        spare = [now - extent.least for now, extent in zip(widths, extents, strict=True)]
+    unfolded = [extent.unfolded for extent in extents]
+    if excess_of(unfolded, width) <= 0:
+        return unfolded
+    widths = [extent.folded for extent in extents]
+    for is_prose in (True, False):
+        shrink(widths, [extent.least if (extent.kind == "prose") is is_prose else now
+                        for extent, now in zip(extents, widths, strict=True)], width)  # fmt: skip
+    return widths if excess_of(widths, width) <= 0 else None
+
+
+def shrink(widths: list[int], leasts: Sequence[int], width: int) -> None:
+    """Take from the widest columns what they need beyond `width`, none below its least."""
+    while (excess := excess_of(widths, width)) > 0:
+        spare = [now - least for now, least in zip(widths, leasts, strict=True)]
         widest = max((now for now, room in zip(widths, spare, strict=True) if room > 0), default=0)
         if not widest:
-            return None
+            return
         index = next(i for i, now in enumerate(widths) if now == widest and spare[i] > 0)
         # Down to the next widest in one step, so that long texts do not take long.
         below = max((now for i, now in enumerate(widths) if spare[i] > 0 and now < widest), default=0)
-        cut = min(excess, spare[index], max(1, widest - below))
-        widths[index] -= cut
-        excess -= cut
-    return widths
+        widths[index] -= min(excess, spare[index], max(1, widest - below))

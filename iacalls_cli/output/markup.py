@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import TextIO
 
-from iacalls_cli.output.cells import plain_text
+from iacalls_cli.output.cells import worded
 from iacalls_cli.table import Cell, Column, Table
 from iacalls_cli.text import printable
 
@@ -26,7 +26,12 @@ def write_markdown(tables: list[Table], stream: TextIO) -> None:
         stream.write(markdown_line(markdown_text(column.name) for column in table.columns))
         stream.write(markdown_line("---:" if column.is_number else "---" for column in table.columns))
         for row in table.rows:
-            stream.write(markdown_line("*NULL*" if cell is None else markdown_text(plain_text(cell)) for cell in row))
+            stream.write(markdown_line(map(markdown_cell, row, table.columns)))
+
+
+def markdown_cell(cell: Cell, column: Column) -> str:
+    """One table cell."""
+    return "*NULL*" if cell is None else markdown_text(worded(cell, column))
 
 
 def markdown_line(cells: Iterable[str]) -> str:
@@ -66,7 +71,7 @@ def html_cell(cell: Cell, column: Column) -> str:
     if cell is None:
         return '<td class="null">NULL</td>'
     mark = ' class="number"' if column.is_number else ""
-    return f"<td{mark}>{html_text(plain_text(cell))}</td>"
+    return f"<td{mark}>{html_text(worded(cell, column))}</td>"
 
 
 def html_text(text: str) -> str:

@@ -9,14 +9,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from iacalls_cli.output.cells import shown
-from iacalls_cli.output.layout import GAP, Extent, fit_columns, fits_whole, fold_header
+from iacalls_cli.output.layout import GAP, TIME_CELLS, Extent, fit_columns, fits_whole, fold_header
 from iacalls_cli.table import Cell, Column, Table
 from iacalls_cli.text import printable
 
 NULL_STYLE = "dim italic"
 # A word that judges is coloured as well; the word alone says the same.
 VERDICTS = {"ok": "green", "warning": "yellow", "problem": "bold red", "running": "green", "stopped": "yellow",
-            "absent": "yellow", "missing": "bold red"}  # fmt: skip
+            "absent": "yellow", "unreachable": "bold red", "missing": "bold red"}  # fmt: skip
 
 
 def print_tables(tables: list[Table], stream: TextIO) -> None:
@@ -41,7 +41,11 @@ def print_rows(console: Console, columns: Sequence[Column], rows: list[list[Text
     """
     extents = [extent_of(column, [row[index] for row in rows]) for index, column in enumerate(columns)]
     chosen = list(range(len(columns)))
-    if not fits_whole(extents, console.width):
+    is_whole = fits_whole(extents, console.width)
+    if not is_whole and len(rows) == 1:
+        print_records(console, columns, rows)
+        return []
+    if not is_whole:
         chosen = [index for index in chosen if not columns[index].is_wide]
     widths = fit_columns([extents[index] for index in chosen], console.width)
     if widths is None:
@@ -69,8 +73,15 @@ def print_grid(console: Console, columns: Sequence[Column], rows: list[list[Text
             vertical="top",
         )
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(cut_time, row, columns, widths))
     console.print(grid, crop=True)
+
+
+def cut_time(cell: Text, column: Column, width: int) -> Text:
+    """A time that has no room, cut behind its minutes: half of a number would be read as one."""
+    if column.kind != "time" or cell.cell_len <= width:
+        return cell
+    return Text(f"{cell.plain[: TIME_CELLS - 1]}…")
 
 
 def print_records(console: Console, columns: Sequence[Column], rows: list[list[Text]]) -> None:
