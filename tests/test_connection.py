@@ -13,7 +13,17 @@ from iacalls_cli.database.failures import database_errors
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, UsageError
 from tests.command_line import run_terminal
-from tests.servers import OWNER, PASSWORD, READER, STRANGER, SUPERUSER, local_bundle, make_private_server, server_kind
+from tests.servers import (
+    OWNER,
+    PASSWORD,
+    READER,
+    STRANGER,
+    SUPERUSER,
+    free_port,
+    local_bundle,
+    make_private_server,
+    server_kind,
+)
 
 
 def target(dsn):
@@ -65,14 +75,8 @@ def test_a_reading_session_cannot_write(open_target):
     assert "read-only" in caught.value.hint
 
 
-def closed_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 FAILURES = {
-    "refused": (lambda s: f"host=127.0.0.1 port={closed_port()} dbname=x", "refused"),
+    "refused": (lambda s: f"host=127.0.0.1 port={free_port()} dbname=x", "refused"),
     "no socket": (lambda s: "host=/nonexistent dbname=x", "No such file"),
     "no host": (lambda s: "host=nowhere.invalid dbname=x", "resolve"),
     "wrong password": (lambda s: s.dsn("postgres", OWNER).replace(PASSWORD, "wr0ng"), "password authentication failed"),

@@ -62,7 +62,7 @@ def is_loading(table):
     try:
         with connect() as connection:
             query = "SELECT 1 FROM pg_stat_activity WHERE query LIKE %s"
-            return connection.execute(query, [f'COPY "{table}"%']).fetchone() is not None
+            return connection.execute(query, [f'COPY "public"."{table}"%']).fetchone() is not None
     except psycopg.OperationalError:
         return False
 

@@ -78,3 +78,26 @@ def test_constraints_pin_every_dependency_without_addresses():
 
 def test_every_runtime_dependency_has_a_lower_bound():
     assert all(">=" in dependency for dependency in PROJECT["dependencies"])
+
+
+def run_install(python):
+    environment = {**os.environ, "PYTHON": str(python), "VENV": "environment"}
+    return subprocess.run(["sh", ROOT / "install.sh", "."], capture_output=True, text=True, env=environment)
+
+
+def test_installing_says_which_package_is_missing(tmp_path):
+    """Debian's python3 comes without ensurepip, and `python -m venv` fails half-way."""
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = run_install(python)
+    assert done.returncode == 1
+    assert f"apt install python{sys.version_info.major}.{sys.version_info.minor}-venv" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "environment").exists()
+
+
+def test_installing_says_that_python_is_missing():
+    done = run_install("")
+    assert done.returncode == 1
+    assert "Python 3.11 or newer is needed" in done.stderr

@@ -73,7 +73,7 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
     reason = first_line(text).rsplit(" failed: ", 1)[-1]
     reason = reason.removeprefix("connection is bad: ").removeprefix("connection failed: ")
     reason = re.sub(r"^[A-ZÁÉÍÓÚ]+:\s+", "", reason)
-    if f'"{database}"' in reason and "role" not in reason and "pg_hba" not in reason and used_or_local(text):
+    if f'"{database}"' in reason and "role" not in reason and "pg_hba" not in reason and is_servers_answer(text):
         hint = f"if it is to be made: iacalls db init creates {database}"
     elif "pg_hba.conf" in reason:
         hint = "the server's pg_hba.conf admits neither this user nor this address; or it wants TLS (sslmode=require)"
@@ -92,6 +92,6 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
     return ConnectionFailed(f"cannot connect to {where}: {reason}", hint)
 
 
-def used_or_local(text: str) -> bool:
+def is_servers_answer(text: str) -> bool:
     """Whether the server itself answered: libpq quotes its words after FATAL, in any language."""
     return bool(re.search(r"failed: [A-ZÁÉÍÓÚ]+: ", text))

@@ -14,6 +14,8 @@ from iacalls_cli.table import Cell, Column, Table
 from iacalls_cli.text import printable
 
 NULL_STYLE = "dim italic"
+# A single row that does not fit reads best as a record, unless it has no more columns than this.
+FEW_COLUMNS = 4
 # A word that judges is coloured as well; the word alone says the same.
 VERDICTS = {"ok": "green", "warning": "yellow", "problem": "bold red", "running": "green", "stopped": "yellow",
             "absent": "yellow", "unreachable": "bold red", "missing": "bold red"}  # fmt: skip
@@ -42,7 +44,7 @@ def print_rows(console: Console, columns: Sequence[Column], rows: list[list[Text
     extents = [extent_of(column, [row[index] for row in rows]) for index, column in enumerate(columns)]
     chosen = list(range(len(columns)))
     is_whole = fits_whole(extents, console.width)
-    if not is_whole and len(rows) == 1:
+    if not is_whole and len(rows) == 1 and len(columns) > FEW_COLUMNS:
         print_records(console, columns, rows)
         return []
     if not is_whole:
