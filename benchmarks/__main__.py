@@ -51,7 +51,7 @@ def make_database(dsn: str, name: str, scale: float) -> str:
     with psycopg.connect(own, autocommit=True) as connection:
         settle(connection, read_only=False, limits=REPORTING)
         connection.execute("SET statement_timeout = 0")
-        if not connection.execute("SELECT to_regclass('call_records')").fetchone()[0]:
+        if not connection.execute("SELECT to_regclass('public.call_records')").fetchone()[0]:
             apply_schema(connection, "Contraseña-1")
             load_sample(connection, scale, 42, loading.ANCHOR, lambda table, done, total: None)
     return own

@@ -6,7 +6,8 @@ import psycopg
 
 from benchmarks.timing import Comparison, alternate, print_table
 from iacalls_cli.database.connection import REPORTING, settle
-from iacalls_cli.operations.report import bind_values, find_report, make_clock
+from iacalls_cli.operations.report import bind_values, find_report
+from iacalls_cli.values import make_clock
 
 DOCUMENTED = Path(__file__).parent.parent / "tests" / "documented"
 SLOW = ("calls", "top-clients", "durations")
