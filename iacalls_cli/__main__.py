@@ -1,9 +1,6 @@
 """The console script `iacalls`, and `python -m iacalls_cli`."""
 
-import contextlib
-import gc
 import os
-import signal
 import sys
 
 # Importing makes hundreds of thousands of objects that stay; looking through them every 700
@@ -14,8 +11,12 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
-    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
+        # Not on top: what Ctrl-C interrupts there is told by the interpreter, as a traceback.
+        import gc
+        import signal
+
+        gc.set_threshold(GARBAGE_THRESHOLD)
         signal.signal(signal.SIGTERM, interrupt)
         leave(run_command_line())
     except KeyboardInterrupt:  # while modules are still loaded
@@ -49,8 +50,10 @@ def leave(code: int) -> None:
 
     Sessions and files are closed where they were opened; only the streams are left.
     """
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    try:  # noqa: SIM105, contextlib is not loaded for `--version`
         sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass
     os._exit(code)
 
 
