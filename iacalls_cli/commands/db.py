@@ -109,7 +109,7 @@ def verify(
         if run.output in FOR_PEOPLE:
             more = {"findings": more["findings"].only("verdict", "object", "finding")} if verification.findings else {}
         run.write(Answer(table_of(VerifiedTable, verification.tables), more))
-        hint = "`iacalls db verify --sql` prints the SQL that mends them"
+        hint = f"{run.repeat('db verify --sql')} prints the SQL that mends them"
     if verification.problems:
         raise ProblemsFound(f"{verification.problems} differences from the documented schema", hint)
 

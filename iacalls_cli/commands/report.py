@@ -222,5 +222,5 @@ def check(run: Run) -> None:
     broken = sum(report.state != "ok" for report in checked)
     if broken:
         raise ProblemsFound(
-            f"{broken} of {len(checked)} reports cannot run here", "`iacalls db verify` compares the schema"
+            f"{broken} of {len(checked)} reports cannot run here", f"{run.repeat('db verify')} compares the schema"
         )
