@@ -78,7 +78,7 @@ def test_a_reading_session_cannot_write(open_target):
 FAILURES = {
     "refused": (lambda s: f"host=127.0.0.1 port={free_port()} dbname=x", "refused"),
     "no socket": (lambda s: "host=/nonexistent dbname=x", "No such file"),
-    "no host": (lambda s: "host=nowhere.invalid dbname=x", "resolve"),
+    "no host": (lambda s: "host=nowhere.invalid dbname=x", "nowhere.invalid"),
     "wrong password": (lambda s: s.dsn("postgres", OWNER).replace(PASSWORD, "wr0ng"), "password authentication failed"),
     "no password": (lambda s: s.dsn("postgres", OWNER).replace(f"password={PASSWORD}", ""), "asks for a password"),
     "no database": (lambda s: s.dsn("nichts", OWNER), 'database "nichts" does not exist'),

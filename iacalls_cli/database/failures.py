@@ -72,7 +72,7 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
     used_password = bool(error.pgconn and error.pgconn.used_password)
     reason = first_line(text).rsplit(" failed: ", 1)[-1]
     reason = reason.removeprefix("connection is bad: ").removeprefix("connection failed: ")
-    reason = re.sub(r"^[A-ZÁÉÍÓÚ]+:\s+", "", reason)
+    reason = re.sub(r"^([A-ZÁÉÍÓÚ]+:\s+|\[Errno -?\d+\] )", "", reason)
     if f'"{database}"' in reason and "role" not in reason and "pg_hba" not in reason and is_servers_answer(text):
         hint = f"if it is to be made: iacalls db init creates {database}"
     elif "pg_hba.conf" in reason:
@@ -81,7 +81,7 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
         hint = "that does not answer as a PostgreSQL server does; check host and port"
     elif "SSL" in reason:
         hint = "the server offers no TLS; check the address, iacalls never falls back to an unencrypted connection"
-    elif "resolve host" in reason or "translate host" in reason:
+    elif "resolve host" in reason or "translate host" in reason or "not known" in reason:
         hint = "check the host name"
     elif "refused" in reason or "No such file" in reason or "timeout" in reason or "expired" in reason:
         hint = "is the server running there, and the address right? `--dsn` names another"

@@ -18,7 +18,7 @@ LEAST_CHARACTERS = 8
 CHECKED_USERS = 40
 # A hash that somebody made with a cost of 31 would take days.
 MOST_COST = 14
-BCRYPT_COST = re.compile(r"\$2[abxy]?\$(\d\d)\$")
+BCRYPT_HASH = re.compile(r"\$2[abxy]?\$(\d\d)\$[./A-Za-z0-9]{53}")
 
 
 def check_password(password: str) -> None:
@@ -48,6 +48,8 @@ def is_password(password: str, stored: str) -> bool:
     """Whether a stored hash is of this password; text that is no bcrypt hash is of none."""
     import bcrypt
 
+    if not BCRYPT_HASH.fullmatch(stored):
+        return False
     try:
         return bcrypt.checkpw(password.encode(), stored.encode())
     except ValueError:
@@ -70,7 +72,7 @@ def users_with_default_password(connection: Connection) -> tuple[list[str], int]
 
 def cost_of(stored: str) -> int:
     """The cost of a bcrypt hash, 0 for text that is none; each one more takes twice the time."""
-    match = BCRYPT_COST.match(stored)
+    match = BCRYPT_HASH.fullmatch(stored)
     return int(match[1]) if match else 0
 
 
