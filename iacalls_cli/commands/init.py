@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import Run, ask_twice, read_secret
-from iacalls_cli.database.connection import connection_parameters, describe, is_loopback, require_primary
+from iacalls_cli.database.connection import is_loopback, require_primary
+from iacalls_cli.database.parameters import connection_parameters, describe
 from iacalls_cli.embedded.server import DATABASE, embedded_server
 from iacalls_cli.errors import ConnectionFailed, UsageError
 from iacalls_cli.operations.db.init import (

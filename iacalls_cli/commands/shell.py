@@ -5,7 +5,7 @@ import os
 from psycopg.conninfo import make_conninfo
 
 from iacalls_cli.commands.run import Run
-from iacalls_cli.database.connection import connection_parameters, foreign_variables, resolve
+from iacalls_cli.database.parameters import connection_parameters, foreign_variables, resolve
 from iacalls_cli.embedded.bundle import find_program
 from iacalls_cli.errors import UsageError
 
