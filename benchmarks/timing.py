@@ -1,8 +1,10 @@
 """Two things timed in turn, so that a machine whose speed drifts is fair to both."""
 
+import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,12 +72,22 @@ def process(command: Sequence[str | Path], env: Mapping[str, str] | None = None)
     return call
 
 
+# The kernel counts what a process was before it became another program: the measured one is
+# started by a small one.
+LEAN = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status), time.perf_counter() - began, usage.ru_maxrss / 1024]))
+"""
+
+
 def peak_memory(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> tuple[float, float]:
     """Seconds and peak resident megabytes of one process, as the kernel accounts for it."""
-    began = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})})
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise RuntimeError(f"{command[0]} ended with {child.returncode}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+    lean = [sys.executable, "-c", LEAN, *map(str, command)]
+    done = subprocess.run(lean, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}, check=True)
+    code, seconds, megabytes = json.loads(done.stdout)
+    if code:
+        raise RuntimeError(f"{command[0]} ended with {code}")
+    return seconds, megabytes

@@ -37,7 +37,7 @@ def read_value(name: str, kind: str, choices: Sequence[str], text: str, clock: C
         match kind:
             case "integer" | "bigint":
                 if abs(number := int(text)) > LARGEST[kind]:
-                    raise ValueError
+                    raise UsageError(f"{name} is too large for {kind}: {text}", f"at most {LARGEST[kind]:,}")
                 return number
             case "numeric":
                 return Decimal(text)
@@ -53,7 +53,7 @@ def read_value(name: str, kind: str, choices: Sequence[str], text: str, clock: C
     except (ValueError, KeyError, InvalidOperation, OverflowError):
         wanted = {"date": "2025-10-29, today or yesterday", "timestamp": "2025-10-29, '2025-10-29 14:00', today or 7d"}
         raise UsageError(
-            f"{name} is not a {kind}: {text}",
+            f"{name} is not {'an' if kind[0] in 'aeiou' else 'a'} {kind}: {text}",
             f"write for example {wanted.get(kind, {'boolean': 'true'}.get(kind, '10'))}",
         ) from None
 

@@ -161,7 +161,7 @@ def test_the_completion_is_installed(tmp_path):
         (["report", "calls", "--tz", "Mars/Base"], "there is no time zone Mars/Base"),
         (["report", "client-history"], "Missing argument 'CLIENT_ID'"),
         (["report", "client-history", "x"], "CLIENT_ID"),
-        (["report", "client-history", "99999999999"], "client_id is not a integer"),
+        (["report", "client-history", "99999999999"], "client_id is too large for integer"),
         (["report", "calls", "-o", "xml"], "xml"),
         (["report", "show", "nonsense"], "there is no report nonsense"),
         (["report", "run", "/nonexistent.sql"], "there is no file /nonexistent.sql"),

@@ -6,6 +6,7 @@ import signal
 import time
 
 import bcrypt
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -294,6 +295,14 @@ def test_a_typed_password_serves_all_sessions(server, new_name):
     assert code == 0, screen
     assert screen.count("Password for ") == 1
     assert new_name in databases(server)
+
+
+def test_a_target_without_a_database_is_refused(server, iacalls, monkeypatch):
+    """libpq would take the user's name for one."""
+    keywords = {key: value for key, value in server.keywords("x").items() if key != "dbname"}
+    outcome = iacalls("db", "init", "--dsn", psycopg.conninfo.make_conninfo(**keywords))
+    assert outcome.code == 2
+    assert "names no database" in outcome.error
 
 
 @pytest.mark.parametrize("name", ["postgres", "template1"])

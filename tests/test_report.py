@@ -99,6 +99,24 @@ def test_a_users_file_never_takes_a_name_of_iacalls(iacalls, folder, name):
     assert "Mine" not in iacalls("report", "show", "stats").out
 
 
+def test_what_finds_nothing_says_so(filled_database, use, iacalls):
+    use(filled_database)
+    outcome = iacalls("report", "durations", "--group", "Cobranzas", "-o", "json")
+    assert outcome.code == 0
+    assert outcome.json["data"] == []
+    assert "no row was found for group Cobranzas" in outcome.err
+    assert "no row was found for table cals" in iacalls("monitor", "indexes", "--table", "cals").err
+    assert "no row" not in iacalls("report", "groups").err
+
+
+def test_check_tells_of_files_that_are_no_command(filled_database, use, iacalls, folder):
+    (folder / "stats.sql").write_text("-- Mine.\nSELECT 1")
+    use(filled_database)
+    outcome = iacalls("report", "check", "-o", "json")
+    assert outcome.code == 4
+    assert [row["name"] for row in outcome.json["data"] if row["state"] == "problem"] == ["stats"]
+
+
 def test_a_missing_folder_is_told(iacalls, folder):
     folder.rmdir()
     outcome = iacalls("report", "list")
@@ -112,7 +130,7 @@ def test_a_missing_folder_is_told(iacalls, folder):
     ("text", "words"),
     [
         ("SELECT 1", "has no header"),
-        ("-- X.\n-- param: n integer = ten\nSELECT :n", "the default of n is not a integer"),
+        ("-- X.\n-- param: n integer = ten\nSELECT :n", "the default of n is not an integer"),
         ("-- X.\n-- param: tz text\nSELECT :tz", "every command has an option --tz"),
         ("-- X.\n-- parm: n integer\nSELECT 1", "unknown header key 'parm'"),
         ("-- X.\nSELECT 1 AS a\0 FROM broken", "NUL"),
@@ -181,7 +199,7 @@ def test_run_any_file_with_a_header(filled_database, use, iacalls, tmp_path):
         ([], "the parameter a is missing"),
         (["--param", "a"], "has no ="),
         (["--param", "z=1"], "has no parameter z"),
-        (["--param", "a=x"], "a is not a integer: x"),
+        (["--param", "a=x"], "a is not an integer: x"),
         (["--param", "a=1", "--param", "d=perhaps"], "d is not a boolean: perhaps"),
         (["--param", "a=1", "--param", "c=29/10/2025"], "c is not a date"),
         (["--param", "a=1", "--param", "e=1,5"], "e is not a numeric"),

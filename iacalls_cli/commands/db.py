@@ -110,6 +110,8 @@ def verify(
             more = {"findings": more["findings"].only("verdict", "object", "finding")} if verification.findings else {}
         run.write(Answer(table_of(VerifiedTable, verification.tables), more))
         hint = f"{run.repeat('db verify --sql')} prints the SQL that mends them"
+    if verification.is_empty:
+        hint = f"{run.repeat('db init')} makes the schema in an empty database"
     if verification.problems:
         raise ProblemsFound(f"{verification.problems} differences from the documented schema", hint)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import Run, ask_twice, read_secret
 from iacalls_cli.database.connection import is_loopback, require_primary
-from iacalls_cli.database.parameters import connection_parameters, describe
+from iacalls_cli.database.parameters import connection_parameters, resolve
 from iacalls_cli.embedded.server import DATABASE, embedded_server
 from iacalls_cli.errors import ConnectionFailed, UsageError
 from iacalls_cli.operations.db.init import (
@@ -74,9 +74,12 @@ def initialise(run: Run, admin: AdminPassword) -> Table:
     """Run `db init` and return its answer: what was made, with the password if it was generated."""
     target = run.target()
     if run.dry_run and target.is_embedded and not embedded_server().exists():
-        diagnostics.note(f"plan: make the embedded server, and {plan_for(DATABASE, is_missing=True)}")
-        return answer(DATABASE, "planned", *admin.settle(is_near=True, dry_run=True))
-    database = describe(target, connection_parameters(target)).database
+        password, source = admin.settle(is_near=True, dry_run=True)
+        diagnostics.note(f"plan: make the embedded server, and {plan_for(DATABASE, source, is_missing=True)}")
+        return answer(DATABASE, "planned", password, source)
+    database = resolve(connection_parameters(target)).get("dbname", "")
+    if not database:
+        raise UsageError("the target names no database", "add dbname=iacalls_db, or set PGDATABASE")
     if database in NO_PLACE:
         raise UsageError(
             f"the target names the database {database}, which is PostgreSQL's own", "name another, like iacalls_db"
@@ -91,7 +94,7 @@ def initialise(run: Run, admin: AdminPassword) -> Table:
             require_rights(session.connection)
         is_near = session.place.is_embedded or is_loopback(session.connection.info.hostaddr)
         password, source = admin.settle(is_near=is_near, dry_run=run.dry_run)
-        diagnostics.note(f"plan: {plan_for(database, is_missing=is_missing)}")
+        diagnostics.note(f"plan: {plan_for(database, source, is_missing=is_missing)}")
         if not run.dry_run and not session.place.is_embedded:
             run.agree("Go on?")
         if not is_missing:
@@ -106,10 +109,13 @@ def initialise(run: Run, admin: AdminPassword) -> Table:
     return answer(database, "planned" if run.dry_run else "created", password, source)
 
 
-def plan_for(database: str, *, is_missing: bool) -> str:
+def plan_for(database: str, source: str, *, is_missing: bool) -> str:
     """What `db init` is about to do."""
     made = f"create the database {database}, and" if is_missing else "create"
-    return f"{made} in it the documented tables, indexes, triggers and views, and the administrator {ADMINISTRATOR}"
+    return (
+        f"{made} in it the documented tables, indexes, triggers and views, "
+        f"and the administrator {ADMINISTRATOR} (password: {source})"
+    )
 
 
 def open_target(run: Run, stack: ExitStack, target: "Target", database: str) -> "tuple[Session, bool]":

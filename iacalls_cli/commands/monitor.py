@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, Run, command
+from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, Run, command, tell_if_empty
 from iacalls_cli.group import Group
 from iacalls_cli.options import complete_tables
 from iacalls_cli.queries import load_query
@@ -76,4 +76,4 @@ def show(run: Run, name: str, values: dict[str, Any]) -> None:
     from iacalls_cli.database.rows import stream
 
     with run.session(limits=MONITORING) as session:
-        run.write(stream(session.connection, load_query(f"monitor/{name}"), values))
+        run.write(tell_if_empty(stream(session.connection, load_query(f"monitor/{name}"), values), values))

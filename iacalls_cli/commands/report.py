@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, cast
 import typer
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, Run, add_command, command
+from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, Run, add_command, command, tell_if_empty
 from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
 from iacalls_cli.group import Group
 from iacalls_cli.options import Output, TimeZone
@@ -141,7 +141,8 @@ def run_report(run: Run, query: Query, zone: str, given: dict[str, Any]) -> None
         admit(session.connection, query)
         with diagnostics.waiting(run.command):
             table = stream(session.connection, query, values)
-        run.write(Answer(table, {"parameters": shown_values(values)}))
+        shown = shown_values(values)
+        run.write(Answer(tell_if_empty(table, shown), {"parameters": shown}))
 
 
 @app.callback(invoke_without_command=True)

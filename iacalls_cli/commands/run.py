@@ -4,8 +4,9 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -100,8 +101,6 @@ class Run:
 
     def limits(self) -> "Limits":
         """The time-outs of a reporting session, as the config file sets them."""
-        from dataclasses import replace
-
         from iacalls_cli.config.file import load_config
         from iacalls_cli.database.connection import REPORTING
 
@@ -143,6 +142,20 @@ class Run:
                 f"{self.command} cannot be undone and there is no terminal to ask", f"give --confirm {name}"
             )
         diagnostics.confirm_name(question, name)
+
+
+def tell_if_empty(table: Table, wanted: Mapping[str, Any]) -> Table:
+    """The same rows, after saying so where there are none: a misspelt name finds nothing either.
+
+    Only the first row is waited for.
+    """
+    rows = iter(table.rows)
+    first = next(rows, None)
+    if first is not None:
+        return replace(table, rows=chain((first,), rows))
+    given = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
+    diagnostics.note(f"no row was found{' for ' + given if given else ''}")
+    return table
 
 
 def read_secret() -> str:

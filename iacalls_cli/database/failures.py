@@ -75,6 +75,8 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
     reason = re.sub(r"^([A-ZÁÉÍÓÚ]+:\s+|\[Errno -?\d+\] )", "", reason)
     if f'"{database}"' in reason and "role" not in reason and "pg_hba" not in reason and is_servers_answer(text):
         hint = f"if it is to be made: iacalls db init creates {database}"
+    elif "definition of service" in reason:
+        hint = "services stand in ~/.pg_service.conf, or in the file that PGSERVICEFILE names"
     elif "pg_hba.conf" in reason:
         hint = "the server's pg_hba.conf admits neither this user nor this address; or it wants TLS (sslmode=require)"
     elif "invalid response" in reason:

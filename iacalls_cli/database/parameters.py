@@ -29,7 +29,8 @@ class Place:
     def __str__(self) -> str:
         if self.is_embedded:
             return f"{self.database} on the embedded server"
-        address = self.host if self.host.startswith("/") or not self.port else f"{self.host}:{self.port}"
+        has_port = self.host and self.port and not self.host.startswith("/")
+        address = f"{self.host}:{self.port}" if has_port else self.host
         return f"{self.database} on {address or 'the local socket'} as {self.user}"
 
     def as_json(self) -> dict[str, str]:
@@ -66,7 +67,7 @@ def connection_parameters(target: Target) -> dict[str, Any]:
     if misread or not re.fullmatch(r"[\d, ]*", str(parameters.get("port") or "")):
         raise UsageError(
             f"the DSN from {target.source} has no readable host, port and database",
-            "in a password write @ as %40, / as %2F, : as %3A",
+            "a port is a number; in a password write @ as %40, / as %2F, : as %3A",
         )
     return parameters
 

@@ -191,13 +191,16 @@ def check_reports(connection: "Connection", folder: Path | None) -> list[Checked
     from iacalls_cli.database.rows import describe
 
     checked = []
-    for name in report_names(folder):
+    for report in list_reports(folder):
+        if report.problem:
+            checked.append(CheckedReport(report.name, "problem", None, report.problem))
+            continue
         try:
-            query = find_report(name, folder)
+            query = find_report(report.name, folder)
             admit(connection, query)
             columns = describe(connection, query)
         except (UsageError, DatabaseError) as error:
-            checked.append(CheckedReport(name, "problem", None, f"{error.message}; {error.hint}"))
+            checked.append(CheckedReport(report.name, "problem", None, f"{error.message}; {error.hint}"))
         else:
-            checked.append(CheckedReport(name, "ok", len(columns), None))
+            checked.append(CheckedReport(report.name, "ok", len(columns), None))
     return checked

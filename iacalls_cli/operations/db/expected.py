@@ -18,6 +18,9 @@ EQUATION = re.compile(r"\b(\w+\.\w+) = (\w+\.\w+)\b")
 CAST = re.compile(r"::(character varying|[a-z_]+)(\(\d+\))?(\[\])?")
 
 
+RELATIONS = ("table", "view", "materialized view")
+
+
 @dataclass(frozen=True, order=True)
 class ObjectKey:
     """What identifies a catalogue object: its kind, its table or view ('' for none), its name."""
@@ -27,7 +30,7 @@ class ObjectKey:
     name: str
 
     def __str__(self) -> str:
-        if self.kind in ("table", "view"):
+        if self.kind in RELATIONS:
             return f"{self.kind} {self.relation}"
         if self.kind in ("not null", "default", "sequence", "column"):
             return f"column {self.relation}.{self.name}"

@@ -8,20 +8,18 @@ built CONCURRENTLY, keys and checks are added NOT VALID and validated afterwards
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 
 from iacalls_cli.operations.db.compare import Difference
 from iacalls_cli.operations.db.expected import ObjectKey, expected_catalogue
-from iacalls_cli.placeholders import scan
-from iacalls_cli.queries import load_schema
+from iacalls_cli.operations.db.statements import create, is_view, schema_tables, statements_about, views_reading
 from iacalls_cli.text import one_line
 
 PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 # The order of the transaction. Views are dropped first where a column under them changes its
 # type, which PostgreSQL refuses otherwise, and made again last.
 ORDER = ("drop view", "function", "column", "default", "not null", "sequence", "primary key", "unique", "table",
-         "check", "foreign key", "trigger", "view", "decision", "afterwards", "index")  # fmt: skip
-AFTER_COMMIT = ORDER.index("afterwards")
+         "check", "foreign key", "trigger", "view", "decision", "index", "afterwards")  # fmt: skip
+AFTER_COMMIT = ORDER.index("index")
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Step:
 def mending_script(differences: Iterable[Difference]) -> str:
     """The script that mends the problems among `differences`."""
     order = schema_tables()
-    problems = [difference for difference in differences if difference.is_problem]
+    problems = [difference for difference in differences if difference.verdict == "problem"]
     # A table stands behind those it references.
     problems.sort(key=lambda problem: order.index(problem.key.relation) if problem.key.relation in order else -1)
     of_views = [problem for problem in problems if is_view(problem.key.relation)]
@@ -48,7 +46,7 @@ def mending_script(differences: Iterable[Difference]) -> str:
     script = [
         "-- Makes this database as the documented schema. Read it before you run it:",
         "--   psql -v ON_ERROR_STOP=1 -f FILE",
-        "-- then run `iacalls db verify` again.",
+        "-- then run `iacalls db verify` again. What it leaves to you stands there as a comment.",
         "SET search_path = pg_catalog, pg_temp;",
         "SET lock_timeout = '2s';",
     ]
@@ -77,19 +75,24 @@ def view_steps(problems: Iterable[Difference], of_tables: Iterable[Difference]) 
 
     A view that keeps its columns is replaced, which keeps the rights granted on it.
     """
-    dropped, replaced = dict[str, str](), dict[str, str]()
+    dropped, created = dict[str, str](), dict[str, str]()
     for problem in problems:
-        told = dropped if problem.key.kind != "view" else replaced
-        told[problem.key.relation] = f"{problem.key}: {problem}"
+        about = f"{problem.key}: {problem}"
+        if problem.instead:
+            yield Step("decision", about, f"-- Rename or drop it, then:\n{commented(create(problem.key.relation))}")
+            continue
+        told = created if problem.key.kind == "view" else dropped
+        told[problem.key.relation] = about
+    missing = {problem.key.relation for problem in problems if problem.key.kind == "view" and problem.found is None}
     for problem in of_tables:
         if problem.key.kind == "column" and problem.found is not None:
-            for view in views_reading(problem.key.relation):
+            for view in set(views_reading(problem.key.relation)) - missing:
                 dropped[view] = f"view {view}: stands in the way of the new type of {problem.key}"
     for view, reason in dropped.items():
         yield Step("drop view", reason, f"DROP VIEW IF EXISTS {qualify(view)};")
         yield Step("view", f"view {view}: made again; grant on it what was granted before", create(view))
-    for view in replaced.keys() - dropped.keys():
-        yield Step("view", replaced[view], create(view))
+    for view in created.keys() - dropped.keys():
+        yield Step("view", created[view], create(view))
 
 
 def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
@@ -98,12 +101,14 @@ def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
     table, name = qualify(key.relation), quote_name(key.name)
     alter = f"ALTER TABLE {table}"
     match key.kind:
+        case "table" if problem.instead:
+            yield "decision", f"-- Rename or drop it, then run `iacalls db verify --sql` again for {table}."
         case "table":
             yield "table", "\n".join(statements_about(key.relation))
         case "function":
             yield "function", create(key.name.split("(")[0])
         case "column" if found is None:
-            yield from add_column(key, expected)
+            yield from add_column(key, expected, problem.instead)
         case "column":
             yield "column", change_type(key, expected, found or "")
         case "not null":
@@ -115,8 +120,8 @@ def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
             )
         case "sequence":
             yield "sequence", lines(make_sequence(key), own_sequence(key), move_sequence(key))
-        case "primary key" | "unique" | "check" | "foreign key" if problem.other_name:
-            yield key.kind, f"{alter} RENAME CONSTRAINT {quote_name(problem.other_name)} TO {name};"
+        case "primary key" | "unique" | "check" | "foreign key" if problem.instead and found is None:
+            yield key.kind, f"{alter} RENAME CONSTRAINT {quote_name(problem.instead)} TO {name};"
         case "primary key" | "unique":
             yield key.kind, f"{alter}{drop_constraint(problem)} ADD CONSTRAINT {name} {expected};"
         case "check" | "foreign key":
@@ -131,24 +136,35 @@ def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
             yield "trigger", f"DROP TRIGGER IF EXISTS {name} ON {table};\n{expected};"
 
 
-def add_column(key: ObjectKey, expected: str) -> Iterator[tuple[str, str]]:
-    """Add a column with all that belongs to it."""
+def add_column(key: ObjectKey, expected: str, instead: str) -> Iterator[tuple[str, str]]:
+    """Add a column with all that belongs to it, unless it may be there as `instead`."""
     catalogue = expected_catalogue()
     default = catalogue.get(ObjectKey("default", key.relation, key.name), "")
     required = ObjectKey("not null", key.relation, key.name) in catalogue
     alter, name = f"ALTER TABLE {qualify(key.relation)}", quote_name(key.name)
     rest = (f" DEFAULT {default}" if default else "") + (" NOT NULL" if required and default else "")
-    yield "column", lines(make_sequence(key), f"{alter} ADD COLUMN {name} {expected}{rest};", own_sequence(key))
-    if required and not default:
+    added = lines(make_sequence(key), f"{alter} ADD COLUMN {name} {expected}{rest};", own_sequence(key))
+    if instead:
+        renaming = f"{alter} RENAME COLUMN {quote_name(instead)} TO {name};"
+        yield (
+            "column",
+            f"-- If it is {one_line(instead)} under another name:\n{commented(renaming)}\n-- else:\n{commented(added)}",
+        )
+    else:
+        yield "column", added
+    if required and not default and not instead:
         set_required = f"{alter} ALTER COLUMN {name} SET NOT NULL;"
-        yield "decision", f"-- Fill {key.relation}.{key.name} in the rows there are, then:\n-- {set_required}"
+        yield "decision", f"-- Fill {key.relation}.{key.name} in the rows there are, then:\n{commented(set_required)}"
 
 
 def change_type(key: ObjectKey, expected: str, found: str) -> str:
     """Change a column's type; PostgreSQL refuses where a value would not fit."""
     name = quote_name(key.name)
     default = expected_catalogue().get(ObjectKey("default", key.relation, key.name))
-    using = "" if expected.startswith("character") else f" USING {name}::{expected}"
+    # Text is read again, so that a part of a number is refused and not rounded away.
+    using = "" if expected.startswith("character") or expected == "text" else f" USING {name}::text::{expected}"
+    if found.startswith(("numeric", "double", "real")) and expected in ("integer", "bigint"):
+        using = f" USING trim_scale({name}::numeric)::text::{expected}"
     if found.endswith("with time zone") and expected.endswith("without time zone"):
         using = f" USING {name} AT TIME ZONE 'UTC'"
     actions = [f"ALTER COLUMN {name} TYPE {expected}{using}"]
@@ -185,7 +201,7 @@ def move_sequence(key: ObjectKey) -> str:
 
 def drop_constraint(problem: Difference) -> str:
     """The part of an ALTER TABLE that drops the constraint as it is, or ''."""
-    return "" if problem.found is None else f" DROP CONSTRAINT {quote_name(problem.key.name)},"
+    return "" if problem.found is None else f" DROP CONSTRAINT {quote_name(problem.instead or problem.key.name)},"
 
 
 def build_index(name: str, expected: str, problem: Difference) -> str:
@@ -202,6 +218,11 @@ def build_index(name: str, expected: str, problem: Difference) -> str:
     )
 
 
+def commented(text: str) -> str:
+    """SQL that is only proposed."""
+    return "\n".join(f"-- {line}" for line in text.splitlines())
+
+
 def lines(*texts: str) -> str:
     """The texts that are not empty, one below the other."""
     return "\n".join(text for text in texts if text)
@@ -215,48 +236,3 @@ def quote_name(name: str) -> str:
 def qualify(name: str) -> str:
     """The name of a relation of schema public, as SQL needs it written."""
     return f"public.{quote_name(name)}"
-
-
-def is_view(relation: str) -> bool:
-    """Whether the schema has a view of that name."""
-    return ObjectKey("view", relation, "") in expected_catalogue()
-
-
-def views_reading(table: str) -> list[str]:
-    """The documented views that read a table."""
-    views = ((key.relation, text) for key, text in expected_catalogue().items() if key.kind == "view")
-    return [view for view, text in views if re.search(rf"\b{re.escape(table)}\b", text)]
-
-
-@cache
-def schema_statements() -> tuple[str, ...]:
-    """The statements of sql/schema.sql, without comments."""
-    statements, statement = [], ""
-    for kind, piece in scan(load_schema()):
-        if kind == "semicolon":
-            statements.append(f"{statement.strip()};")
-            statement = ""
-        elif kind != "comment":
-            statement += piece
-    return tuple(statements)
-
-
-def schema_tables() -> list[str]:
-    """The schema's tables, each behind those it references."""
-    return [match[1] for text in schema_statements() if (match := re.match(r"CREATE TABLE public\.(\w+)", text))]
-
-
-def create(name: str) -> str:
-    """The statement that creates a view or function, or replaces it."""
-    made = re.compile(rf"CREATE (VIEW|FUNCTION) public\.{re.escape(name)}\b")
-    text = next(text for text in schema_statements() if made.match(text))
-    return text.replace("CREATE", "CREATE OR REPLACE", 1)
-
-
-def statements_about(table: str) -> list[str]:
-    """The schema's statements that create a table with its indexes, triggers and comments."""
-    name = rf"public\.{re.escape(table)}"
-    about = re.compile(
-        rf"CREATE TABLE {name} |CREATE (INDEX|TRIGGER) .*? ON {name}\b|COMMENT ON \w+\s+{name}[ .]", re.DOTALL
-    )
-    return [text for text in schema_statements() if about.match(text)]

@@ -39,6 +39,11 @@ class Verification:
         """How many findings mean that the database is not as documented."""
         return sum(finding.verdict == "problem" for finding in self.findings)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no table and no view of the schema is there."""
+        return all(table.state == "missing" for table in self.tables)
+
 
 def verify_database(connection: Connection, *, estimate: bool = False) -> Verification:
     """Compare the database with the documented schema; only reads, on a replica too.

@@ -1,0 +1,53 @@
+"""The statements of sql/schema.sql, found by what they create."""
+
+import re
+from functools import cache
+
+from iacalls_cli.operations.db.expected import ObjectKey, expected_catalogue
+from iacalls_cli.placeholders import scan
+from iacalls_cli.queries import load_schema
+
+
+def is_view(relation: str) -> bool:
+    """Whether the schema has a view of that name."""
+    return ObjectKey("view", relation, "") in expected_catalogue()
+
+
+def views_reading(table: str) -> list[str]:
+    """The documented views that read a table."""
+    views = ((key.relation, text) for key, text in expected_catalogue().items() if key.kind == "view")
+    return [view for view, text in views if re.search(rf"\b{re.escape(table)}\b", text)]
+
+
+@cache
+def schema_statements() -> tuple[str, ...]:
+    """The statements of sql/schema.sql, without comments."""
+    statements, statement = [], ""
+    for kind, piece in scan(load_schema()):
+        if kind == "semicolon":
+            statements.append(f"{statement.strip()};")
+            statement = ""
+        elif kind != "comment":
+            statement += piece
+    return tuple(statements)
+
+
+def schema_tables() -> list[str]:
+    """The schema's tables, each behind those it references."""
+    return [match[1] for text in schema_statements() if (match := re.match(r"CREATE TABLE public\.(\w+)", text))]
+
+
+def create(name: str) -> str:
+    """The statement that creates a view or function, or replaces it."""
+    made = re.compile(rf"CREATE (VIEW|FUNCTION) public\.{re.escape(name)}\b")
+    text = next(text for text in schema_statements() if made.match(text))
+    return text.replace("CREATE", "CREATE OR REPLACE", 1)
+
+
+def statements_about(table: str) -> list[str]:
+    """The schema's statements that create a table with its indexes, triggers and comments."""
+    name = rf"public\.{re.escape(table)}"
+    about = re.compile(
+        rf"CREATE TABLE {name} |CREATE (INDEX|TRIGGER) .*? ON {name}\b|COMMENT ON \w+\s+{name}[ .]", re.DOTALL
+    )
+    return [text for text in schema_statements() if about.match(text)]
