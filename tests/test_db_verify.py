@@ -48,6 +48,8 @@ DRIFT = [
      "REFERENCES users ON DELETE CASCADE", "foreign key groups_created_by_fkey", "is other: FOREIGN KEY"),
     ('ALTER TABLE groups ALTER idioma TYPE varchar(10) COLLATE "C"', "column groups.idioma", 'is character varying(10) COLLATE "C"'),
     ("ALTER TABLE clients ADD dni varchar NOT NULL", "column clients.dni", "does not allow NULL"),
+    ("DROP VIEW group_statistics; CREATE VIEW group_statistics AS SELECT 1 AS id, ''::varchar(255) AS nombre",
+     "column group_statistics.name", "is missing"),
     ("DROP TABLE call_records CASCADE; DROP TABLE whatsapp_conversations", "table call_records", "is missing"),
     ("ALTER TABLE call_records DROP CONSTRAINT call_records_client_id_fkey, ADD CONSTRAINT call_records_client_id_fkey "
      "FOREIGN KEY (client_id) REFERENCES clients ON DELETE SET NULL NOT VALID",

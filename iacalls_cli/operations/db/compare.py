@@ -48,8 +48,8 @@ class Difference:
     @property
     def bad_state(self) -> str:
         """DISABLED, INVALID or NOT VALID, where that is what is wrong, or ''."""
-        states = (state for state in ("DISABLED", "INVALID", "NOT VALID") if state in (self.found or ""))
-        return next((state for state in states if state not in (self.expected or "")), "")
+        states = ("DISABLED", "INVALID", "NOT VALID")
+        return next((state for state in states if (self.found or "").endswith(f" {state}")), "")
 
     def __str__(self) -> str:
         kind = self.key.kind
@@ -124,7 +124,7 @@ def missing(key: ObjectKey, definition: str, expected: Catalogue, found: Catalog
         for other, live in found.items()
         if other.kind == key.kind and other.relation == key.relation and other not in expected
     }
-    if key.kind == "column":
+    if key.kind == "column" and ObjectKey("table", key.relation, "") in expected:
         instead = next((name for name, live in others.items() if live == definition), "")
         return Difference(key, definition, None, instead)
     if key.kind in ("primary key", "unique", "foreign key", "check"):

@@ -86,13 +86,16 @@ def view_steps(problems: Iterable[Difference], of_tables: Iterable[Difference]) 
     missing = {problem.key.relation for problem in problems if problem.key.kind == "view" and problem.found is None}
     for problem in of_tables:
         if problem.key.kind == "column" and problem.found is not None:
-            for view in set(views_reading(problem.key.relation)) - missing:
+            for view in views_reading(problem.key.relation):
+                if view in missing:
+                    continue
                 dropped[view] = f"view {view}: stands in the way of the new type of {problem.key}"
     for view, reason in dropped.items():
         yield Step("drop view", reason, f"DROP VIEW IF EXISTS {qualify(view)};")
         yield Step("view", f"view {view}: made again; grant on it what was granted before", create(view))
-    for view in created.keys() - dropped.keys():
-        yield Step("view", created[view], create(view))
+    for view, reason in created.items():
+        if view not in dropped:
+            yield Step("view", reason, create(view))
 
 
 def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
