@@ -15,7 +15,7 @@ from tests.command_line import run_process, run_terminal
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ROOT_OPTIONS = ("iacalls --install-completion", "iacalls --install", "iacalls --help")
+ROOT_OPTIONS = ("iacalls --install-completion", "iacalls --install", "iacalls --help", "iacalls --version")
 COMMAND = re.compile(r"^\$ iacalls (.*)$", re.MULTILINE)
 
 
