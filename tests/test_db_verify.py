@@ -86,6 +86,19 @@ def test_drift_is_found_and_mended(connection, statement, what, finding):
     assert problems(connection) == []
 
 
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [("", 1), ("INSERT INTO clients (id, name) VALUES (41, 'x');", 42), ("SELECT nextval('clients_id_seq');", 2),
+     ("SELECT setval('clients_id_seq', 70); INSERT INTO clients (id, name) VALUES (41, 'x');", 71)],
+)  # fmt: skip
+def test_a_sequence_is_moved_on_and_never_back(connection, rows, wanted):
+    """Trap 17: the next value is the first that no row has, and none is given twice."""
+    connection.execute(f"{rows} ALTER SEQUENCE clients_id_seq OWNED BY NONE")
+    run_script(connection, mending_script(verify_database(connection).differences))
+    assert problems(connection) == []
+    assert connection.execute("INSERT INTO clients (name) VALUES ('y') RETURNING id").fetchone() == (wanted,)
+
+
 def test_what_only_people_can_decide_is_left_as_a_comment(connection):
     """What to put into a required column, nobody else knows."""
     connection.execute("ALTER TABLE users DROP COLUMN username CASCADE")

@@ -196,10 +196,11 @@ def own_sequence(key: ObjectKey) -> str:
 
 
 def move_sequence(key: ObjectKey) -> str:
-    """Move a sequence on to the highest value its column has, never back."""
+    """Move a sequence on to the first value its column does not have, never back and skipping none."""
     sequence, table, name = qualify(sequence_of(key)), qualify(key.relation), quote_name(key.name)
-    values = f"(SELECT coalesce(max({name}), 1) FROM {table}), (SELECT last_value FROM {sequence})"  # noqa: S608, quoted names
-    return f"SELECT setval('{sequence}', greatest({values}));"
+    after_rows = f"(SELECT coalesce(max({name}), 0) + 1 FROM {table})"  # noqa: S608, quoted names
+    own_next = f"(SELECT last_value + CASE WHEN is_called THEN 1 ELSE 0 END FROM {sequence})"  # noqa: S608, the same
+    return f"SELECT setval('{sequence}', greatest({after_rows}, {own_next}), false);"
 
 
 def drop_constraint(problem: Difference) -> str:
