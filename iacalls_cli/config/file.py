@@ -98,8 +98,7 @@ def require_trusted(path: Path) -> None:
     As git does with its own: it has to belong to this user, to root, or to who called sudo.
     """
     status = path.stat()
-    owners = {0, os.geteuid(), int(os.environ.get("SUDO_UID", "0"))}
-    if status.st_uid not in owners:
+    if str(status.st_uid) not in ("0", str(os.geteuid()), os.environ.get("SUDO_UID")):
         raise UsageError(f"the config file {path} belongs to another user", "run this elsewhere, or chown the file")
     if status.st_mode & 0o002:
         raise UsageError(f"every user of this machine may write the config file {path}", f"chmod o-w {path}")

@@ -71,13 +71,14 @@ def open_session(
     parameters = connection_parameters(target)
     if database is not None:
         parameters["dbname"] = database
-    place = describe(target, parameters)
+    resolved = resolve(parameters)
+    place = describe(target, resolved)
     arguments = {
         **parameters,
         "password": parameters.get("password") if password is None else password,
         "application_name": f"iacalls/{command}",
         "client_encoding": "UTF8",
-        "connect_timeout": resolve(parameters).get("connect_timeout") or CONNECT_SECONDS,
+        "connect_timeout": resolved.get("connect_timeout") or CONNECT_SECONDS,
     }
     with environment(dict.fromkeys(foreign_variables(target, parameters))):
         try:

@@ -81,9 +81,8 @@ def resolve(parameters: Mapping[str, Any]) -> dict[str, str]:
     return {**{key: value for key, value in defaults.items() if value}, **given}
 
 
-def describe(target: Target, parameters: Mapping[str, Any]) -> Place:
-    """Where `parameters` lead."""
-    values = resolve(parameters)
+def describe(target: Target, values: Mapping[str, str]) -> Place:
+    """Where resolved parameters lead."""
     database = values.get("dbname") or values.get("user", "")
     host = values.get("host") or values.get("hostaddr") or ""
     return Place(host, values.get("port", ""), database, values.get("user", ""), target.source, target.is_embedded)
