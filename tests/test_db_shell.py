@@ -89,3 +89,11 @@ def test_a_password_that_was_asked_for_serves_psql_too(server, database):
     code, screen = run_terminal("db", "shell", answers=answers, env={"IACALLS_DSN": dsn})
     assert code == 0
     assert PASSWORD not in screen
+
+
+def test_a_keys_password_is_not_passed_to_psql(server, database):
+    """Trap 21: libpq takes it from the arguments alone, where other users see it."""
+    outcome = run_process("db", "shell", env={"IACALLS_DSN": f"{server.dsn(database, OWNER)} sslpassword=s3cret"})
+    assert outcome.code == 2
+    assert "sslpassword" in outcome.error
+    assert "s3cret" not in outcome.error

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from tests.command_line import run_terminal
 from tests.servers import OWNER, READER, STRANGER
 from tests.test_report_documented import documented
 
@@ -105,3 +106,14 @@ def test_diagram_with_odd_names(server, connection, database, use, iacalls, outp
     outcome = iacalls("db", "diagram", "-o", output)
     assert outcome.code == 0
     assert "a-b" in outcome.out
+
+
+@pytest.mark.parametrize("command", ["db diagram", "db diagram -o mermaid", "db diagram -o dot", "db verify --sql"])
+def test_a_name_from_the_database_does_not_drive_the_terminal(server, connection, database, command):
+    connection.execute(
+        'CREATE TABLE "esc\x1b]0;owned\x07\n" (id int); ALTER TABLE users RENAME CONSTRAINT users_email_key TO "\x1b[2J"'
+    )
+    _, screen = run_terminal(*command.split(), env={"IACALLS_DSN": server.dsn(database, OWNER), "NO_COLOR": "1"})
+    assert "\x1b]0;" not in screen
+    assert "\x1b[2J" not in screen
+    assert "\x07" not in screen
