@@ -84,7 +84,8 @@ def prepare(run: Run, target: "Target", load: "Callable[[Connection, diagnostics
     from iacalls_cli.commands.init import MAINTENANCE, open_database
     from iacalls_cli.database.connection import Limits
     from iacalls_cli.embedded.server import DATABASE
-    from iacalls_cli.operations.db.init import create_database, database_exists, lock_creation
+    from iacalls_cli.operations.db.init import create_database, database_exists
+    from iacalls_cli.operations.db.unfinished import lock_creation
     from iacalls_cli.operations.users import DEFAULT_PASSWORD
 
     # A second demo waits for the first one's load, however long that is.

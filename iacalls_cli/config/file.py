@@ -14,16 +14,21 @@ folder = "~/iacalls-queries"         # your own reports: one SQL file each
 [session]
 statement_timeout = "15min"
 lock_timeout = "2s"
+
+[backup]                             # see backup.py
+directory = "/srv/backups/iacalls"
 """
 
 import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from iacalls_cli.config.backup import KEYS as BACKUP_KEYS
+from iacalls_cli.config.backup import BackupSettings, read_backup_settings
 from iacalls_cli.errors import UsageError
 
 LOCAL_FILE = "iacalls.toml"
@@ -54,6 +59,7 @@ class Config:
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     queries_folder: Path | None = None
     session: Mapping[str, str] = field(default_factory=dict)
+    backup: BackupSettings = field(default_factory=BackupSettings)
 
     @property
     def files(self) -> str:
@@ -116,11 +122,13 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
 
 def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
     """`config` with what one file says laid over it."""
-    check_keys(content, ("profile", "profiles", "queries", "session"), path, "")
+    check_keys(content, ("profile", "profiles", "queries", "session", "backup"), path, "")
     queries = table(content, "queries", path)
     check_keys(queries, ("folder",), path, "queries.")
     session = table(content, "session", path)
     check_keys(session, ("statement_timeout", "lock_timeout"), path, "session.")
+    backup = table(content, "backup", path)
+    check_keys(backup, BACKUP_KEYS, path, "backup.")
     profiles = {name: read_profile(name, value, path) for name, value in table(content, "profiles", path).items()}
     folder = read_text(queries, "folder", path, "queries.")
     return Config(
@@ -129,6 +137,7 @@ def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
         # A relative folder belongs to the file that names it, not to where one stands.
         path.parent / expand(folder, path) if folder else config.queries_folder,
         {**config.session, **{key: duration(session, key, path) for key in session}},
+        replace(config.backup, **read_backup_settings(backup, path, is_local=path.name == LOCAL_FILE)),
     )
 
 

@@ -1,8 +1,7 @@
 """`db init`: a database with the documented schema and administrator, whole or not at all."""
 
-import secrets
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 
 import psycopg
 from psycopg import sql
@@ -11,13 +10,11 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.db.unfinished import INIT, drop_database, lock_creation, rename_database
 from iacalls_cli.operations.users import hash_password
 from iacalls_cli.queries import load_query, load_schema
 
 NAMED_OBJECTS = 5
-# Between a database's name and a random ending, while it is being made. A name holds 63 bytes.
-UNFINISHED = ".init-"
-NAME_BYTES = 63 - len(UNFINISHED) - 8
 
 
 def database_exists(maintenance: Connection, name: str) -> bool:
@@ -38,9 +35,8 @@ def create_database(
     opens a session in a database of the given name. Raises `DatabaseError`, naming the right
     where the role lacks CREATEDB.
     """
-    prefix = lock_creation(maintenance, name, wait=False)
-    drop_leftovers(maintenance, prefix)
-    unfinished = prefix + secrets.token_hex(4)
+    lock_creation(maintenance, name)
+    unfinished = INIT.new_name(name)
     try:
         with database_errors():
             # template0 holds nothing of the site's own, and takes every encoding.
@@ -58,8 +54,7 @@ def create_database(
     try:
         with open_database(unfinished) as connection:
             apply_schema(connection, password)
-        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-        maintenance.execute(rename.format(sql.Identifier(unfinished), sql.Identifier(name)))
+        rename_database(maintenance, unfinished, name)
     except BaseException as error:
         drop_database(maintenance, unfinished)
         if isinstance(error, psycopg.errors.DuplicateDatabase | psycopg.errors.UniqueViolation):
@@ -67,37 +62,6 @@ def create_database(
                 f"another session has just created the database {name}, nothing was changed", "see `iacalls db verify`"
             ) from None
         raise
-
-
-def lock_creation(maintenance: Connection, name: str, *, wait: bool) -> str:
-    """Be the only session that makes databases of this name, until this one ends.
-
-    Returns how their names begin while they are made. Raises `DatabaseError` where another
-    session is, unless that is to be waited for.
-    """
-    prefix = name.encode()[:NAME_BYTES].decode(errors="ignore") + UNFINISHED
-    if not fetch(maintenance, load_query("db/create-lock"), {"prefix": prefix, "wait": wait})[0]["locked"]:
-        raise at_work(name)
-    return prefix
-
-
-def at_work(name: str) -> DatabaseError:
-    """The error of the second of two inits at once."""
-    return DatabaseError(
-        f"another `iacalls db init` is at work on {name}, nothing was changed", "wait for it, then `iacalls db verify`"
-    )
-
-
-def drop_leftovers(maintenance: Connection, prefix: str) -> None:
-    """Drop the unfinished databases of inits that were killed; one that is in use stays."""
-    for row in fetch(maintenance, load_query("db/unfinished-databases"), {"prefix": prefix}):
-        drop_database(maintenance, row["name"])
-
-
-def drop_database(maintenance: Connection, name: str) -> None:
-    """Drop an unfinished database of ours, where no one uses it and we may."""
-    with suppress(psycopg.Error):
-        maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def require_empty(connection: Connection) -> None:
@@ -141,7 +105,7 @@ def apply_schema(connection: Connection, password: str, *, dry_run: bool = False
     hashed = hash_password(password)
     with connection.transaction():
         if not fetch(connection, load_query("db/init-lock"))[0]["locked"]:
-            raise at_work(connection.info.dbname)
+            raise INIT.at_work(connection.info.dbname)
         require_empty(connection)
         connection.execute(load_schema())
         fetch(connection, load_query("users/seed-administrator"), {"password": hashed})

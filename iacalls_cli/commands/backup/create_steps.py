@@ -1,0 +1,120 @@
+"""The steps of `iacalls backup create`: look first, show the plan, make it, tell the hooks."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.backup.retention_steps import prune_store, read_retention
+from iacalls_cli.commands.backup.store import backups_table, open_store, settings
+from iacalls_cli.commands.run import Run
+from iacalls_cli.config.backup import BackupSettings
+from iacalls_cli.database.connection import Limits
+from iacalls_cli.database.programs import connect_client
+from iacalls_cli.errors import UsageError
+from iacalls_cli.operations.backup.amounts import read_duration
+from iacalls_cli.operations.backup.compression import read_compression
+from iacalls_cli.operations.backup.create import CreatePlan, create_backup, require_room
+from iacalls_cli.operations.backup.dump import FORMATS, DumpPlan
+from iacalls_cli.operations.backup.job import only_job
+from iacalls_cli.operations.backup.snapshot import read_source, require_rights
+from iacalls_cli.operations.hooks import JobReport, run_hook
+from iacalls_cli.text import pretty_size
+
+DEFAULT_JOBS = 4
+LOCK_WAIT = "30s"
+HOOK_TIMEOUT = "60s"
+
+
+def create_one(
+    run: Run,
+    contents: str,
+    format: str | None,  # noqa: A002, the option's name
+    jobs: int | None,
+    compress: str | None,
+    directory: Path | None,
+    label: str,
+    *,
+    prune: bool,
+) -> None:
+    """Make one backup as the options and the config file say."""
+    config = settings()
+    format = format or config.format or "custom"  # noqa: A001, see above
+    if format not in FORMATS:
+        raise UsageError(f"--format cannot be {format!r}", f"it is {', '.join(FORMATS)}")
+    dump = DumpPlan(
+        contents,
+        format,
+        read_compression(compress or config.compress or "zstd:1"),
+        jobs or config.jobs or usable_cores(),
+        config.lock_wait or LOCK_WAIT,
+    )
+    with told(run, config, is_dry=run.dry_run) as report:
+        make(run, dump, directory, label, report, prune=prune)
+
+
+@dataclass
+class Report:
+    """What the hooks are told at the end."""
+
+    target: str = ""
+    file: str = ""
+
+
+@contextmanager
+def told(run: Run, config: BackupSettings, *, is_dry: bool) -> Iterator[Report]:
+    """Tell the hooks of a job's start, and of its success or failure whatever that is."""
+    report, began = Report(), time.monotonic()
+    timeout = read_duration("hook_timeout", config.hook_timeout or HOOK_TIMEOUT).total_seconds()
+
+    def tell(words: tuple[str, ...], job: JobReport) -> None:
+        if not is_dry and (failure := run_hook(words, job, timeout)):
+            diagnostics.warning(failure)
+
+    start = JobReport(run.command, "", "start")
+    tell(config.on_start, start)
+    try:
+        yield report
+    except BaseException as error:
+        reason = diagnostics.redact(str(error)) or "interrupted"
+        failed = replace(start, outcome="failure", target=report.target, seconds=time.monotonic() - began, error=reason)
+        tell(config.on_failure, failed)
+        raise
+    done = replace(start, outcome="success", target=report.target, file=report.file, seconds=time.monotonic() - began)
+    tell(config.on_success, done)
+
+
+def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: Report, *, prune: bool) -> None:
+    """The job itself."""
+    store, target = open_store(directory), run.target()
+    with run.session(target=target, limits=Limits("0", "2s")) as session:
+        report.target = str(session.place)
+        source = read_source(session.connection)
+        require_rights(source, session.connection.info.user)
+        client = connect_client(session, target, run.command)
+        plan = CreatePlan(dump, source, label)
+        require_room(plan, store)
+        diagnostics.note(
+            f"plan: {dump.contents} backup of {len(source.tables)} tables ({pretty_size(source.data_bytes)}) as "
+            f"{dump.format}, {dump.compression}, into {store.directory}, with pg_dump of {client.programs}"
+        )
+        if run.dry_run:
+            return
+        facts = source.facts
+        with only_job(run.command, facts["system_identifier"], facts["name"]), diagnostics.progress() as progress:
+            backup = create_backup(session.connection, client, store, plan, progress)
+    report.file = str(backup.folder)
+    diagnostics.note(f"{backup.id} is complete and read back: {backup.folder}")
+    if prune:
+        prune_store(run, store, read_retention(None, None, None, None), is_answer=False)
+    run.write(backups_table([backup]))
+
+
+def usable_cores() -> int:
+    """The cores this process may use, at most four: the database needs some too."""
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, DEFAULT_JOBS)

@@ -1,0 +1,67 @@
+"""The steps of `iacalls backup prune`, and what `check` demands."""
+
+from contextlib import ExitStack
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.backup.store import settings
+from iacalls_cli.commands.run import Run
+from iacalls_cli.operations.backup.amounts import read_duration, read_share, read_size
+from iacalls_cli.operations.backup.freshness import Demands
+from iacalls_cli.operations.backup.job import only_job
+from iacalls_cli.operations.backup.prune import Retention, plan_prune
+from iacalls_cli.operations.backup.store import Store
+from iacalls_cli.table import Column, Table
+from iacalls_cli.text import pretty_size
+
+
+def read_retention(daily: int | None, weekly: int | None, monthly: int | None, least: int | None) -> Retention:
+    """How many to keep: the options, else the config file, else what is usual."""
+    config, usual = settings(), Retention()
+
+    def first(*values: int | None) -> int:
+        return next(value for value in values if value is not None)
+
+    return Retention(
+        first(daily, config.keep_daily, usual.daily),
+        first(weekly, config.keep_weekly, usual.weekly),
+        first(monthly, config.keep_monthly, usual.monthly),
+        max(1, first(least, config.min_keep, usual.least)),
+    )
+
+
+def read_demands(max_age: str | None, min_size: str | None, max_shrink: str | None, proven: str | None) -> Demands:
+    """What `check` demands: the options, else the config file, else what is usual."""
+    config, usual = settings(), Demands()
+    age, size = max_age or config.max_age, min_size or config.min_size
+    shrink, proven = max_shrink or config.max_shrink, proven or config.max_proven_age
+    return Demands(
+        read_duration("max-age", age) if age else usual.max_age,
+        read_size("min-size", size) if size else usual.min_size,
+        read_share("max-shrink", shrink) if shrink else usual.max_shrink,
+        read_duration("max-proven-age", proven) if proven else usual.max_proven_age,
+    )
+
+
+def prune_store(run: Run, store: Store, retention: Retention, *, is_answer: bool = True) -> None:
+    """Show what is to be removed, and remove it; with `is_answer` the decisions go to stdout."""
+    backups = store.backups()
+    groups = sorted({backup.manifest.group[:2] for backup in backups if backup.manifest})
+    with ExitStack() as stack:
+        for system_identifier, database in groups:
+            stack.enter_context(only_job(run.command, system_identifier, database))
+        decisions = plan_prune(store.backups(), retention)
+        removed = [decision.backup for decision in decisions if decision.verdict == "remove"]
+        size = sum(backup.manifest.size for backup in removed if backup.manifest)
+        diagnostics.note(
+            f"plan: remove {len(removed)} of {len(decisions)} backups ({pretty_size(size)}) in {store.directory}"
+        )
+        if is_answer:
+            columns = Column("id"), Column("state"), Column("verdict"), Column("reason", "prose")
+            rows = [(d.backup.id, d.backup.state, d.verdict, d.reason) for d in decisions]
+            run.write(Table(columns, rows))
+        if run.dry_run or not removed:
+            return
+        run.agree("Remove them?")
+        for backup in removed:
+            store.remove(backup)
+            diagnostics.note(f"{backup.id} is removed")

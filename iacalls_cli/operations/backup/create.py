@@ -1,0 +1,178 @@
+"""Making a backup: a plan, one snapshot for dump and counts, everything read back, then the name."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+
+from iacalls_cli import __version__
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.programs import Client
+from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.backup.catalogue import write_catalogue
+from iacalls_cli.operations.backup.dump import DumpPlan, run_dump
+from iacalls_cli.operations.backup.manifest import (
+    Manifest,
+    TableRows,
+    hash_files,
+    utc_now,
+    write_manifest,
+)
+from iacalls_cli.operations.backup.proof import Proof, manifest_digest, write_proof
+from iacalls_cli.operations.backup.snapshot import (
+    Source,
+    copied_rows,
+    count_table,
+    exported_snapshot,
+    migration_head,
+    working_reports,
+)
+from iacalls_cli.operations.backup.store import Backup, Store, read_backup
+from iacalls_cli.operations.backup.verify import read_whole
+from iacalls_cli.operations.db.verify import read_catalogue
+from iacalls_cli.text import pretty_size
+
+Progress = Callable[[str, int, int], None]
+# Of the tables' size on the server, a compressed dump takes rarely more than half; and what
+# an earlier backup of the same database took is a better guess.
+COMPRESSED_SHARE = 0.5
+GROWTH = 1.5
+
+
+@dataclass(frozen=True)
+class CreatePlan:
+    """What is to be made: how to dump, where to, under what name."""
+
+    dump: DumpPlan
+    source: Source
+    label: str
+
+    def needed_bytes(self, store: Store) -> int:
+        """A cautious guess of the room the backup takes while it is made."""
+        if self.dump.contents == "schema":
+            return 0
+        is_compressed = self.dump.compression.method != "none"
+        guess = int(self.source.data_bytes * (COMPRESSED_SHARE if is_compressed else 1))
+        facts = self.source.facts
+        group = facts["system_identifier"], facts["name"], self.dump.contents
+        for backup in store.backups():
+            manifest = backup.manifest
+            if manifest and manifest.group == group and manifest.compression == str(self.dump.compression):
+                guess = int(manifest.size * GROWTH)
+                break
+        if self.dump.format == "directory" and self.dump.compression.method == "zstd":
+            # pg_dump writes the files as they are, and each is compressed afterwards.
+            guess += self.source.data_bytes
+        return guess
+
+
+def require_room(plan: CreatePlan, store: Store) -> None:
+    """Raise `IacallsError` where the store's disk has no room for the backup."""
+    needed, free = plan.needed_bytes(store), store.free_bytes()
+    if needed > free:
+        raise IacallsError(
+            f"{store.directory} has {pretty_size(free)} free, and the backup may need {pretty_size(needed)}",
+            "free space, `iacalls backup prune` old ones, or name another folder with --directory",
+        )
+
+
+def create_backup(connection: Connection, client: Client, store: Store, plan: CreatePlan, progress: Progress) -> Backup:
+    """Make one backup, read it back and record it as verified.
+
+    It appears under its final name whole, or not at all. Raises `IacallsError` with the words of
+    pg_dump, the server or the disk; nothing is left then.
+    """
+    source, started = plan.source, utc_now()
+    name = store.new_id(source.facts["name"], plan.label)
+    try:
+        with store.partial(name) as folder:
+            with exported_snapshot(connection, plan.dump.lock_wait) as (snapshot, taken):
+                watch = Watch(connection, source, client, plan.dump.contents, progress)
+                written = run_dump(client, plan.dump, folder, snapshot, watch)
+                tables = watch.finish()
+                head, reports = migration_head(connection, source), working_reports(connection)
+                write_catalogue(folder, read_catalogue(connection))
+            paths = [str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()]
+            for path in paths:
+                (folder / path).chmod(0o600)
+            files = hash_files(folder, paths)
+            manifest = Manifest(
+                id=name,
+                label=plan.label,
+                contents=plan.dump.contents,
+                format=plan.dump.format,
+                compression=str(plan.dump.compression),
+                database={
+                    key: value for key, value in source.facts.items() if key not in ("has_migrations", "large_objects")
+                },
+                client=client.programs.version,
+                iacalls=__version__,
+                migration_head=head,
+                snapshot_at=taken.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+                started_at=started,
+                ended_at=utc_now(),
+                tables=tables,
+                large_objects=source.facts["large_objects"],
+                reports=reports,
+                files=files,
+            )
+            for file in files:
+                if written.get(file.path, file.sha256) != file.sha256:
+                    raise IacallsError(f"{file.path} reads back otherwise than it was written", "is the disk failing?")
+            read_whole(folder, manifest)
+            write_manifest(folder, manifest)
+            write_proof(folder, Proof(manifest_digest(folder), verified_at=utc_now()))
+            sync_all(folder, paths)
+            return read_backup(store.publish(folder))
+    except OSError as error:
+        raise IacallsError(
+            f"cannot write to {store.directory}: {error.strerror}; nothing was left there",
+            "free space, or name another folder with --directory",
+        ) from error
+
+
+class Watch:
+    """Counts the tables of the dump's snapshot while pg_dump runs, then follows its progress."""
+
+    def __init__(
+        self, connection: Connection, source: Source, client: Client, contents: str, progress: Progress
+    ) -> None:
+        self.connection, self.progress = connection, progress
+        self.uncounted = list(reversed(source.tables)) if contents != "schema" else []
+        self.counted: list[TableRows] = []
+        self.application = client.application
+        self.shown: set[str] = set()
+
+    def __call__(self) -> None:
+        """Count one more table, or look how far the dump is."""
+        if self.uncounted:
+            self.counted.append(count_table(self.connection, self.uncounted.pop()))
+            return
+        rows = {(table.schema, table.name): table for table in self.counted}
+        for key, done in copied_rows(self.connection, self.application).items():
+            if table := rows.get(key):
+                self.show(table, min(done, table.rows))
+
+    def show(self, table: TableRows, done: int) -> None:
+        """Tell the progress of a table."""
+        self.shown.add(str(table))
+        self.progress(str(table), done, table.rows)
+
+    def finish(self) -> tuple[TableRows, ...]:
+        """Count what is left; returns all counts."""
+        while self.uncounted:
+            self()
+        for table in self.counted:
+            self.show(table, table.rows)
+        return tuple(sorted(self.counted, key=lambda table: (table.schema, table.name)))
+
+
+def sync_all(folder: Path, paths: list[str]) -> None:
+    """Make the files pg_dump wrote itself outlive a crash of the machine."""
+    for path in [*paths, *{str(Path(path).parent) for path in paths}]:
+        handle = os.open(folder / path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,121 @@
+"""Whether the backups are as they should be: young enough, large enough, not shrunk, proven lately."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from iacalls_cli.operations.backup.manifest import Manifest
+from iacalls_cli.operations.backup.store import Backup, Store
+from iacalls_cli.table import Prose
+from iacalls_cli.text import pretty_size
+
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What is demanded of the newest good full backup. None demands nothing; `max_shrink` is a share of one."""
+
+    max_age: timedelta = timedelta(hours=26)
+    min_size: int | None = None
+    max_shrink: float = 0.3
+    max_proven_age: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class CheckLine:
+    """One check of one database. `state` is ok or problem."""
+
+    database: str
+    check: str
+    state: str
+    detail: Prose
+
+
+def check_backups(store: Store, demands: Demands, now: datetime) -> list[CheckLine]:
+    """All checks of all databases in a store. Reads manifests and the sizes of files, and takes no lock."""
+    backups = store.backups()
+    lines = [
+        CheckLine(
+            backup.id.rsplit("_", 1)[0], "damage", "problem", f"{backup.id}: {backup.problem or backup.proof.damage}"
+        )
+        for backup in backups
+        if backup.state == "damaged"
+    ]
+    groups: dict[tuple[str, ...], list[Backup]] = {}
+    for backup in backups:
+        if backup.manifest and backup.manifest.contents == FULL:
+            groups.setdefault(backup.manifest.group, []).append(backup)
+    for group in groups.values():
+        lines += check_group(group, demands, now)
+    if not groups:
+        lines.append(CheckLine("", "age", "problem", f"there is no full backup in {store.directory}"))
+    return lines
+
+
+def check_group(group: list[Backup], demands: Demands, now: datetime) -> Iterator[CheckLine]:
+    """The checks of one database's full backups, the newest first."""
+    database = group[0].manifest.database["name"] if group[0].manifest else ""
+    good = [backup for backup in group if backup.is_good and not missing_bytes(backup)]
+
+    def line(check: str, problem: bool, detail: str) -> CheckLine:
+        return CheckLine(database, check, "problem" if problem else "ok", detail)
+
+    for backup in group:
+        if backup.is_good and (missing := missing_bytes(backup)):
+            yield line("files", True, f"{backup.id}: {missing}")
+    manifests = [backup.manifest for backup in good if backup.manifest]
+    if not manifests:
+        yield line("age", True, "there is no good backup")
+        return
+    newest = manifests[0]
+    age = now - newest.taken
+    yield line(
+        "age",
+        age > demands.max_age,
+        f"{newest.id} is {pretty_duration(age)} old, at most {pretty_duration(demands.max_age)}",
+    )
+    if newest.taken > now + timedelta(minutes=5):
+        yield line("clock", True, f"{newest.id} is from the future")
+    if demands.min_size is not None:
+        detail = f"{newest.id} has {pretty_size(newest.size)}, at least {pretty_size(demands.min_size)}"
+        yield line("size", newest.size < demands.min_size, detail)
+    if before := comparable(manifests):
+        share = 1 - newest.size / before.size if before.size else 0
+        detail = f"{newest.id} has {pretty_size(newest.size)}, {before.id} had {pretty_size(before.size)}"
+        yield line("shrink", share > demands.max_shrink, detail)
+    if demands.max_proven_age is not None:
+        proven = max((backup.proof.proven_at for backup in good), default="")
+        old = not proven or now - datetime.fromisoformat(proven) > demands.max_proven_age
+        detail = f"last proven {proven}" if proven else "none was ever proven; `iacalls backup rehearse` does that"
+        yield line("proven", old, detail)
+
+
+def comparable(manifests: list[Manifest]) -> Manifest | None:
+    """The backup before the newest that was made in the same way, so that sizes can be compared."""
+    newest = manifests[0]
+    same = (m for m in manifests[1:] if (m.format, m.compression) == (newest.format, newest.compression))
+    return next(same, None)
+
+
+def missing_bytes(backup: Backup) -> str:
+    """What is missing at a glance: a file that is gone or has another size."""
+    for file in backup.manifest.files if backup.manifest else ():
+        path = backup.folder / file.path
+        if not path.is_file():
+            return f"{file.path} is missing"
+        if path.stat().st_size != file.bytes:
+            return f"{file.path} has {path.stat().st_size:,} bytes, and had {file.bytes:,}"
+    return ""
+
+
+def pretty_duration(duration: timedelta) -> str:
+    """A duration for people.
+
+    >>> pretty_duration(timedelta(hours=26, minutes=5)), pretty_duration(timedelta(days=9))
+    ('26 h 5 min', '9 days')
+    """
+    minutes = max(0, int(duration.total_seconds() // 60))
+    if minutes >= 72 * 60:
+        return f"{minutes // 1440} days"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

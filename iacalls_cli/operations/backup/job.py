@@ -1,0 +1,55 @@
+"""One job per database at a time: a kernel lock, which goes with the process however that ends."""
+
+import contextlib
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.backup.manifest import utc_now
+
+
+@contextlib.contextmanager
+def only_job(job: str, system_identifier: str, database: str) -> Iterator[None]:
+    """Be this user's only backup job on a database; never waits.
+
+    Raises `IacallsError` naming the process that holds the lock.
+    """
+    import platformdirs
+
+    folder = Path(platformdirs.user_data_dir("iacalls", appauthor=False)) / "locks"
+    digest = hashlib.sha256(f"{system_identifier}/{database}".encode()).hexdigest()[:16]
+    path = folder / f"backup-{digest}.lock"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise IacallsError(
+            f"cannot open the lock file {path}: {error.strerror}", "set XDG_DATA_HOME to a folder you may write to"
+        ) from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise IacallsError(
+                f"another backup job is at work on {database}: {holder(path)}", "wait for it to end, then try again"
+            ) from None
+        about = {"job": job, "pid": os.getpid(), "user": getpass.getuser(), "since": utc_now()}
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(about).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock, as it wrote into the file."""
+    try:
+        about = json.loads(path.read_text("utf-8"))
+        return f"{about['job']}, process {about['pid']} of {about['user']}, since {about['since']}"
+    except (OSError, ValueError, KeyError):
+        return "it has just begun"

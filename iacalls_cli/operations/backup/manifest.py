@@ -1,0 +1,182 @@
+"""What a backup says of itself: `manifest.json`, and `SHA256SUMS` over it and every other file.
+
+Both are written once. `sha256sum -c SHA256SUMS` checks them by hand.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from iacalls_cli.errors import IacallsError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+SUMS = "SHA256SUMS"
+CHUNK_BYTES = 1 << 20
+# Known from the application (its WhatsApp bodies are in another store) and from pg_dump.
+NOT_INCLUDED = (
+    "files in cloud storage: only their names and addresses are in the database",
+    "WhatsApp message bodies that the application keeps in Firestore",
+    "roles and their passwords: pg_dumpall --roles-only writes those",
+    "settings of the server, and of other databases on it",
+)
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """A table's rows in the backup's snapshot, and its size on the server's disk in bytes."""
+
+    schema: str
+    name: str
+    rows: int
+    bytes: int
+
+    def __str__(self) -> str:
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a backup: its path in the backup's folder, size in bytes, SHA-256 in hexadecimal."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was backed up, by what, when, and which files hold it. Times are UTC, ISO 8601."""
+
+    id: str
+    label: str
+    contents: str
+    format: str
+    compression: str
+    database: dict[str, Any]
+    client: str
+    iacalls: str
+    migration_head: str | None
+    snapshot_at: str
+    started_at: str
+    ended_at: str
+    tables: tuple[TableRows, ...]
+    large_objects: int
+    reports: tuple[str, ...]
+    files: tuple[StoredFile, ...]
+    not_included: tuple[str, ...] = NOT_INCLUDED
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def size(self) -> int:
+        """Bytes of the archive's files together."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables together."""
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def taken(self) -> datetime:
+        """The moment of the snapshot: what the backup holds is the database of then."""
+        return datetime.fromisoformat(self.snapshot_at)
+
+    @property
+    def client_major(self) -> int:
+        """The major version of the pg_dump that wrote it: an older pg_restore cannot read it."""
+        return int(self.client.split(".")[0])
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """What is compared with one another and kept together: a database, and what of it."""
+        return self.database["system_identifier"], self.database["name"], self.contents
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest and the checksums of everything."""
+    write_file(folder / MANIFEST, json.dumps(asdict(manifest), ensure_ascii=False, indent=1) + "\n")
+    own = hash_file(folder, MANIFEST)
+    write_file(folder / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in (own, *manifest.files)))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a backup's manifest; raises `IacallsError` saying what is wrong with it.
+
+    Its checksum is compared as well: a manifest that was changed is not obeyed.
+    """
+    try:
+        text = (folder / MANIFEST).read_bytes()
+        lines = (folder / SUMS).read_text("utf-8").splitlines()
+        sums = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+    except FileNotFoundError as error:
+        raise IacallsError(f"{Path(error.filename).name} is missing") from None
+    except (UnicodeDecodeError, ValueError):
+        raise IacallsError(f"{SUMS} cannot be read: it was changed") from None
+    if hashlib.sha256(text).hexdigest() != sums.pop(MANIFEST, ""):
+        raise IacallsError(f"{MANIFEST} or {SUMS} was changed: the checksum differs")
+    try:
+        manifest = parse_manifest(json.loads(text))
+    except (ValueError, TypeError, KeyError):
+        raise IacallsError(f"{MANIFEST} is not one of this version of iacalls") from None
+    if sums != {file.path: file.sha256 for file in manifest.files}:
+        raise IacallsError(f"{SUMS} was changed: it differs from {MANIFEST}")
+    return manifest
+
+
+def parse_manifest(content: dict[str, Any]) -> Manifest:
+    """A manifest from its JSON; raises ValueError, TypeError or KeyError for another one."""
+    if content["format_version"] != FORMAT_VERSION:
+        raise ValueError(content["format_version"])
+    content["tables"] = tuple(TableRows(**table) for table in content["tables"])
+    content["files"] = tuple(StoredFile(**file) for file in content["files"])
+    for field in fields(Manifest):
+        if isinstance(content[field.name], list):
+            content[field.name] = tuple(content[field.name])
+    return Manifest(**content)
+
+
+def hash_file(folder: Path, path: str) -> StoredFile:
+    """Read a file of `folder` whole, and say what it is."""
+    digest, size = hashlib.sha256(), 0
+    with (folder / path).open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return StoredFile(path, size, digest.hexdigest())
+
+
+def hash_files(folder: Path, paths: Iterable[str]) -> tuple[StoredFile, ...]:
+    """Read several files of `folder` whole."""
+    return tuple(hash_file(folder, path) for path in sorted(paths))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a small file that is whole or not there, for its owner alone."""
+    partial = path.with_name(path.name + ".partial")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a crash of the machine."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def utc_now() -> str:
+    """Now, as the manifest writes times."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,133 @@
+"""What is to be restored: a backup of ours, or a file or folder that pg_dump wrote."""
+
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.operations.backup.compression import decompress, is_compressed, read_chunks
+from iacalls_cli.operations.backup.dump import TOC, archive_path
+from iacalls_cli.operations.backup.manifest import MANIFEST, Manifest
+from iacalls_cli.operations.backup.store import Backup, Store, read_backup
+from iacalls_cli.operations.backup.verify import compare_files, require_end
+
+ARCHIVE_MAGIC = b"PGDMP"
+PLAIN_MAGIC = b"PostgreSQL database dump"
+CLUSTER_MAGIC = b"PostgreSQL database cluster dump"
+PLAIN_END = b"PostgreSQL database dump complete"
+HEAD_BYTES = 4096
+# The first pg_restore to read each version of the archive format; older ones are read by all of today's.
+READERS = {15: 16, 16: 17}
+
+
+@dataclass(frozen=True)
+class Material:
+    """An archive: its format (custom, directory, tar, plain), and for a backup of ours what it says of itself.
+
+    `major` is the oldest pg_restore that can read it.
+    """
+
+    name: str
+    path: Path
+    format: str
+    major: int
+    backup: Backup | None = None
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What our own backup says of itself."""
+        return self.backup.manifest if self.backup else None
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether pg_restore reads it; a plain one is SQL."""
+        return self.format != "plain"
+
+
+def find_material(store: Store, name: str) -> Material:
+    """What an id or a path means; raises `UsageError` for a path that is no dump, or an unknown id."""
+    path = Path(name).expanduser()
+    if "/" not in name and not path.exists():
+        return of_backup(store.find(name))
+    if not path.exists():
+        raise UsageError(f"there is no file {name}", "check the path; `iacalls backup list` shows the backups")
+    if (path / MANIFEST).exists():
+        return of_backup(read_backup(path.absolute()))
+    archive_format, major = read_format(path)
+    return Material(path.name, path.absolute(), archive_format, major)
+
+
+def of_backup(backup: Backup) -> Material:
+    """The archive of a backup of ours; raises `IacallsError` for one whose manifest is damaged."""
+    if backup.manifest is None:
+        raise IacallsError(f"{backup.id} is damaged: {backup.problem}", "restore another one; `iacalls backup list`")
+    path = archive_path(backup.folder)
+    return Material(backup.id, path, backup.manifest.format, backup.manifest.client_major, backup)
+
+
+def read_format(path: Path) -> tuple[str, int]:
+    """The format of what pg_dump wrote, and the oldest pg_restore for it."""
+    if path.is_dir():
+        if not (path / TOC).exists():
+            raise UsageError(f"{path} is a folder without {TOC}", "name a file or folder that pg_dump wrote")
+        return "directory", reader_of((path / TOC).read_bytes()[:HEAD_BYTES])
+    head = next(read_chunks(path), b"")[:HEAD_BYTES]
+    if head.startswith(ARCHIVE_MAGIC):
+        return "custom", reader_of(head)
+    if head[257:262] == b"ustar" and head.startswith(TOC.encode() + b"\0"):
+        return "tar", reader_of(head[tarfile.BLOCKSIZE :])
+    if CLUSTER_MAGIC in head:
+        raise UsageError(f"{path} is of pg_dumpall: roles and all databases", "run it with psql on an empty server")
+    if PLAIN_MAGIC in head:
+        return "plain", 0
+    raise UsageError(f"{path} is not a dump that pg_dump wrote", "it takes custom, directory, tar and plain ones")
+
+
+def reader_of(head: bytes) -> int:
+    """The oldest pg_restore for an archive that begins like this."""
+    if not head.startswith(ARCHIVE_MAGIC):
+        raise UsageError(f"its {TOC} is not one that pg_dump wrote", "name a file or folder that pg_dump wrote")
+    return READERS.get(head[6], 0)
+
+
+def check_material(material: Material) -> list[str]:
+    """Check what can be checked before a restore; returns what cannot be for a file that is not ours.
+
+    Raises `IacallsError` where a backup of ours is not what it was, or a plain dump has no end.
+    """
+    backup = material.backup
+    if backup is not None and backup.manifest is not None:
+        if damage := next(compare_files(backup.folder, backup.manifest), ""):
+            raise IacallsError(f"{backup.id} is damaged: {damage}", "restore another one; `iacalls backup list`")
+        return []
+    notes = ["no manifest: neither checksums nor rows per table can be compared"]
+    if material.format == "plain":
+        require_end(material.path, PLAIN_END)
+    return notes
+
+
+@contextmanager
+def unpacked(material: Material, store: Store) -> Iterator[Path]:
+    """A path that pg_restore can read; what has to be decompressed for that is gone afterwards."""
+    path = material.path
+    if material.format != "directory":
+        if not is_compressed(path):
+            yield path
+            return
+        with store.partial(f"restore-of-{material.name}") as folder:
+            decompress(path, folder / "dump")
+            yield folder / "dump"
+        return
+    if not any(path.glob("*.zst")):
+        yield path
+        return
+    with store.partial(f"restore-of-{material.name}") as folder:
+        for file in path.iterdir():
+            if file.suffix == ".zst":
+                decompress(file, folder / file.stem)
+            else:
+                shutil.copyfile(file, folder / file.name)
+        yield folder

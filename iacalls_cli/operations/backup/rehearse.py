@@ -1,0 +1,113 @@
+"""Proving a backup: restored into a scratch database, compared with its manifest, and used there."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+from psycopg import sql
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.rows import fetch, stream
+from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.backup.catalogue import load_catalogue
+from iacalls_cli.operations.backup.manifest import Manifest, utc_now
+from iacalls_cli.operations.backup.proof import write_proof
+from iacalls_cli.operations.backup.restore import Progress, Restored, RestorePlan, Server, restored_database
+from iacalls_cli.operations.backup.store import Backup
+from iacalls_cli.operations.db.compare import compare, finding_of
+from iacalls_cli.operations.db.unfinished import REHEARSAL
+from iacalls_cli.operations.db.verify import read_catalogue
+from iacalls_cli.operations.report import bind_values
+from iacalls_cli.queries import load_query
+from iacalls_cli.values import make_clock
+
+NAMED_DIFFERENCES = 5
+CHECKS = ("rows", "large objects", "catalogue", "triggers", "reports")
+
+
+def rehearse(
+    server: Server, backup: Backup, plan: RestorePlan, where: str, progress: Progress
+) -> tuple[Backup, list[tuple[str, str]], Restored]:
+    """Restore a backup into a scratch database, check it there, and record the outcome.
+
+    Returns the backup as it is now, what each check found (check, finding or ''), and what else is
+    to be said. `where` names the server. The scratch database is gone afterwards. Raises
+    `IacallsError` where the restore itself fails; that is not recorded as damage.
+    """
+    manifest = plan.material.manifest
+    assert manifest is not None  # noqa: S101, only our own backups are rehearsed
+    name = manifest.database["name"]
+    with (
+        restored_database(server, name, REHEARSAL, plan, "", progress) as restored,
+        server.open_database(restored.name) as connection,
+    ):
+        outcomes = list(check_restored(connection, backup, manifest, restored))
+    damage = "; ".join(f"{check}: {finding}" for check, finding in outcomes if finding)
+    proof = replace(backup.proof, damage=f"rehearsal: {damage}" if damage else "")
+    if not damage:
+        proof = replace(proof, verified_at=utc_now(), proven_at=utc_now(), proven_on=where)
+    write_proof(backup.folder, proof)
+    return replace(backup, proof=proof, problem=""), outcomes, restored
+
+
+def check_restored(
+    connection: Connection, backup: Backup, manifest: Manifest, restored: Restored
+) -> Iterator[tuple[str, str]]:
+    """What each check finds, '' where all is well."""
+    yield "rows", "; ".join(restored.differences)
+    yield "large objects", compare_large_objects(connection, manifest)
+    yield "catalogue", compare_catalogue(connection, backup, restored)
+    yield "triggers", "; ".join(fire_triggers(connection))
+    yield "reports", "; ".join(run_reports(connection, manifest))
+
+
+def compare_large_objects(connection: Connection, manifest: Manifest) -> str:
+    """Whether as many large objects came back."""
+    if manifest.contents == "schema":
+        return ""
+    with database_errors():
+        row = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone()
+    found = row[0] if row else 0
+    return "" if found == manifest.large_objects else f"{found} came back of {manifest.large_objects}"
+
+
+def compare_catalogue(connection: Connection, backup: Backup, restored: Restored) -> str:
+    """Whether tables, keys, indexes, triggers, functions and views are those of the backup."""
+    differences = compare(load_catalogue(backup.folder), read_catalogue(connection))
+    findings = [finding_of(difference) for difference in differences]
+    named = [f"{finding.object} {finding.finding}" for finding in findings[:NAMED_DIFFERENCES]]
+    if len(findings) > len(named):
+        named.append(f"and {len(findings) - len(named)} more")
+    return "; ".join(named)
+
+
+def fire_triggers(connection: Connection) -> Iterator[str]:
+    """Update a row of every table that keeps its updated_at by a trigger, and undo it: the trigger has to act."""
+    for row in fetch(connection, load_query("backup/touched-tables")):
+        table = sql.Identifier(row["schema"], row["name"])
+        # Set to the past, which only a trigger can overrule.
+        update = sql.SQL(
+            "UPDATE {0} SET updated_at = '2000-01-01' WHERE ctid = (SELECT ctid FROM {0} LIMIT 1)"
+            " RETURNING updated_at = '2000-01-01'"
+        ).format(table)
+        try:
+            with connection.transaction(force_rollback=True):
+                found = connection.execute(update).fetchone()
+        except psycopg.Error as error:
+            yield f"{row['name']} cannot be updated: {error.diag.message_primary}"
+            continue
+        if found and found[0]:
+            yield f"the trigger of {row['name']} does not set updated_at"
+
+
+def run_reports(connection: Connection, manifest: Manifest) -> Iterator[str]:
+    """Run every report that ran on the original, to its last row."""
+    for name in manifest.reports:
+        query = load_query(f"report/{name}")
+        given = {parameter.name: 1 for parameter in query.parameters if parameter.is_required}
+        try:
+            for _ in stream(connection, query, bind_values(query, given, make_clock("UTC"))).rows:
+                pass
+        except IacallsError as error:
+            yield f"{name} fails: {error.message}"

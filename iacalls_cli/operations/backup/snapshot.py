@@ -1,0 +1,133 @@
+"""What a backup has to know of the live database: rights beforehand, then one snapshot for all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
+from iacalls_cli.database.rows import describe, fetch
+from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.backup.manifest import TableRows
+from iacalls_cli.queries import load_query, load_topic
+
+NAMED_RELATIONS = 5
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation pg_dump reads or locks. `lacking` is the right the role lacks on it, or None."""
+
+    schema: str
+    name: str
+    kind: str
+    bytes: int
+    has_rows: bool
+    lacking: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The database that is backed up: facts for the manifest, and its relations."""
+
+    facts: dict[str, Any]
+    relations: tuple[Relation, ...]
+
+    @property
+    def data_bytes(self) -> int:
+        """What the dumped tables take on the server's disk, indexes apart."""
+        return sum(relation.bytes for relation in self.relations if relation.has_rows)
+
+    @property
+    def tables(self) -> tuple[Relation, ...]:
+        """The relations whose rows are dumped."""
+        return tuple(relation for relation in self.relations if relation.has_rows)
+
+
+def read_source(connection: Connection) -> Source:
+    """The facts and relations of the database of a session; raises `DatabaseError`."""
+    facts = fetch(connection, load_query("backup/database"))[0]
+    relations = (Relation(**row) for row in fetch(connection, load_query("backup/relations")))
+    return Source(facts, tuple(relations))
+
+
+def require_rights(source: Source, role: str) -> None:
+    """Raise `DatabaseError` naming every kind of right that the role lacks for a dump, and where."""
+    lacking = [relation for relation in source.relations if relation.lacking]
+    if not lacking:
+        return
+    named = ", ".join(f"{relation.lacking} on {relation.kind} {relation}" for relation in lacking[:NAMED_RELATIONS])
+    more = f" and {len(lacking) - NAMED_RELATIONS} more" if len(lacking) > NAMED_RELATIONS else ""
+    raise DatabaseError(
+        f"the role {role} cannot dump {source.facts['name']}: it lacks {named}{more}",
+        f"back up as the tables' owner, or: GRANT pg_read_all_data TO {role} (PostgreSQL 14 and newer)",
+        INSUFFICIENT_RIGHT,
+    )
+
+
+@contextmanager
+def exported_snapshot(connection: Connection, lock_wait: str) -> Iterator[tuple[str, Any]]:
+    """A transaction whose snapshot other sessions may share; yields the snapshot's name and moment.
+
+    It stays open for as long as the block.
+    """
+    with database_errors(), connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        for name, value in (
+            ("idle_in_transaction_session_timeout", "0"),
+            ("statement_timeout", "0"),
+            ("lock_timeout", lock_wait),
+            ("row_security", "off"),
+        ):
+            connection.execute("SELECT set_config(%s, %s, true)", [name, value])
+        row = fetch(connection, load_query("backup/export-snapshot"))[0]
+        yield row["snapshot"], row["taken"]
+
+
+def count_table(connection: Connection, relation: Relation) -> TableRows:
+    """A table's rows in the session's snapshot."""
+    counted = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(relation.schema, relation.name))
+    with database_errors():
+        row = connection.execute(counted).fetchone()
+    return TableRows(relation.schema, relation.name, row[0] if row else 0, relation.bytes)
+
+
+def migration_head(connection: Connection, source: Source) -> str | None:
+    """The last applied migration, where migrations are recorded as dbmate does."""
+    if not source.facts["has_migrations"]:
+        return None
+    try:
+        with connection.transaction():
+            row = connection.execute("SELECT max(version)::text FROM public.schema_migrations").fetchone()
+    except psycopg.Error:  # another tool's table of that name
+        return None
+    return row[0] if row else None
+
+
+def working_reports(connection: Connection) -> tuple[str, ...]:
+    """The built-in reports that this database can run: a restored copy must run them too."""
+    names = []
+    for query in load_topic("report"):
+        try:
+            with connection.transaction():
+                describe(connection, query)
+        except DatabaseError:
+            continue
+        names.append(query.name.removeprefix("report/"))
+    return tuple(names)
+
+
+def copied_rows(connection: Connection, application: str) -> dict[tuple[str, str], int]:
+    """How many rows the dump's sessions have copied of the tables they are at."""
+    with database_errors():
+        # Within a transaction the server would show what it showed at first.
+        connection.execute("SELECT pg_stat_clear_snapshot()")
+    rows = fetch(connection, load_query("backup/copy-progress"), {"application": application})
+    return {(row["schema"], row["name"]): row["rows"] for row in rows}

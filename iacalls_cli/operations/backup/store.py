@@ -1,0 +1,185 @@
+"""The folder of backups: one folder each, complete and under its final name or not there.
+
+`<directory>/<database>_<UTC time>[_<label>]/` holds the archive, `manifest.json`, `SHA256SUMS`
+and `proof.json`. What is still being made, or unpacked for a restore, has a name that ends in
+`.partial` and a kernel lock on its folder: without that lock it is what a killed job left.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.operations.backup.manifest import Manifest, read_manifest, sync_folder
+from iacalls_cli.operations.backup.proof import Proof, manifest_digest, read_proof
+
+PARTIAL = ".partial"
+ID = re.compile(r"[\w.-]+_\d{8}T\d{6}Z(_[\w.-]+)?", re.ASCII)
+LABEL = re.compile(r"[\w.-]{1,60}", re.ASCII)
+NEWEST = "newest"
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One backup in the store. Without a manifest, `problem` says why it has none that can be read."""
+
+    folder: Path
+    manifest: Manifest | None
+    proof: Proof
+    problem: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        return self.folder.name
+
+    @property
+    def state(self) -> str:
+        """The best that is known of it: created, verified, proven, or damaged."""
+        if self.manifest is None or self.proof.damage:
+            return "damaged"
+        return "proven" if self.proof.proven_at else "verified" if self.proof.verified_at else "created"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it was read whole, and nothing was found wrong since."""
+        return self.state in ("verified", "proven")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder that holds backups, and may hold other things, which are left alone."""
+
+    directory: Path
+
+    def backups(self) -> list[Backup]:
+        """All backups, the newest first. Only manifests are read, not archives."""
+        try:
+            folders = [path for path in self.directory.iterdir() if ID.fullmatch(path.name) and path.is_dir()]
+        except FileNotFoundError:
+            return []
+        return sorted(map(read_backup, folders), key=age_key, reverse=True)
+
+    def find(self, name: str) -> Backup:
+        """A backup by its id, by an unambiguous beginning of it, or the newest one.
+
+        Raises `UsageError` when there is none or more than one.
+        """
+        backups = self.backups()
+        if not backups:
+            raise UsageError(f"there is no backup in {self.directory}", "`iacalls backup create` makes one")
+        if name == NEWEST:
+            return backups[0]
+        exact = [backup for backup in backups if backup.id == name]
+        found = exact or [backup for backup in backups if backup.id.startswith(name)]
+        if len(found) != 1:
+            what = "more than one backup" if found else "no backup"
+            raise UsageError(f"there is {what} {name} in {self.directory}", "`iacalls backup list` shows them all")
+        return found[0]
+
+    def new_id(self, database: str, label: str) -> str:
+        """The name of a backup that begins now; of two in the same second the later waits for the next."""
+        while True:
+            name = make_id(database, label, datetime.now(UTC))
+            if not any((self.directory / taken).exists() for taken in (name, name + PARTIAL)):
+                return name
+            time.sleep(0.1)
+
+    @contextlib.contextmanager
+    def partial(self, name: str) -> Iterator[Path]:
+        """A new folder for something unfinished, for its owner alone; it is gone after the block unless renamed."""
+        self.make()
+        self.remove_leftovers()
+        folder = self.directory / f"{name}{PARTIAL}"
+        folder.mkdir(mode=0o700)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield folder
+        finally:
+            remove_folder(folder)
+            os.close(handle)
+
+    def publish(self, partial: Path) -> Path:
+        """Give a finished folder its final name."""
+        final = partial.with_name(partial.name.removesuffix(PARTIAL))
+        sync_folder(partial)
+        partial.rename(final)
+        sync_folder(self.directory)
+        return final
+
+    def make(self) -> None:
+        """Make the store where it is missing; raises `IacallsError` where that cannot be."""
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise IacallsError(
+                f"cannot make the folder {error.filename}: {error.strerror}", "name another one with --directory"
+            ) from None
+        if not os.access(self.directory, os.W_OK | os.X_OK):
+            raise IacallsError(f"cannot write to the folder {self.directory}", "name another one with --directory")
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed jobs left; what a living one works on is locked, and stays."""
+        for folder in self.directory.glob(f"*{PARTIAL}"):
+            with contextlib.suppress(OSError):
+                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    remove_folder(folder)
+                finally:
+                    os.close(handle)
+
+    def remove(self, backup: Backup) -> None:
+        """Remove a backup: first its name, so that a removal cut short leaves nothing that looks like one."""
+        doomed = backup.folder.with_name(f"{backup.id}.removed{PARTIAL}")
+        backup.folder.rename(doomed)
+        sync_folder(self.directory)
+        remove_folder(doomed)
+
+    def free_bytes(self) -> int:
+        """The room that is left for this user on the store's disk."""
+        folder = self.directory
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+
+def read_backup(folder: Path) -> Backup:
+    """A backup as its own files tell it."""
+    digest = manifest_digest(folder)
+    try:
+        manifest = read_manifest(folder)
+    except (IacallsError, OSError) as error:
+        return Backup(folder, None, Proof(digest), str(error))
+    try:
+        return Backup(folder, manifest, read_proof(folder))
+    except IacallsError as error:
+        return Backup(folder, manifest, Proof(digest), str(error))
+
+
+def age_key(backup: Backup) -> str:
+    """What orders backups by age: the time in the name, which a damaged one has too."""
+    match = re.search(r"_(\d{8}T\d{6}Z)", backup.id)
+    return match[1] if match else ""
+
+
+def make_id(database: str, label: str, moment: datetime) -> str:
+    """A backup's name; raises `UsageError` for a label that cannot be part of a file's name."""
+    if label and not LABEL.fullmatch(label):
+        raise UsageError(f"--label cannot be {label!r}", "use up to 60 letters, digits, points, - and _")
+    plain = re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
+    return f"{plain}_{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}" + (f"_{label}" if label else "")
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of ours with all it holds, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)

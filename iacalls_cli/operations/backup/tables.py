@@ -1,0 +1,154 @@
+"""Rows of a dump into a database that is in use: named tables beside it, or into its empty tables.
+
+Everything happens in one transaction. No row that is there is touched.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psycopg import sql
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.programs import Client
+from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.operations.backup.compression import read_chunks
+from iacalls_cli.operations.backup.material import Material
+from iacalls_cli.operations.backup.restore import archive_script
+from iacalls_cli.operations.backup.script import run_script
+from iacalls_cli.operations.backup.surroundings import NAME, TIMEOUT, unquote
+from iacalls_cli.operations.db.sequences import MovedSequence, advance_sequences
+
+QUALIFIED = rb"(" + NAME + rb")\.(" + NAME + rb")"
+CREATE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE " + QUALIFIED + rb"(?= \()")
+FILL = re.compile(rb"(?:COPY|INSERT INTO) " + QUALIFIED)
+SETTINGS = (b"SET ", b"SELECT pg_catalog.set_config(")
+
+
+@dataclass(frozen=True)
+class BroughtBack:
+    """A table whose rows were brought back, and where they are now."""
+
+    table: str
+    into: str
+    rows: int
+
+
+@dataclass
+class Selection:
+    """The tables that are wanted, as they were typed: `name` or `schema.name`; empty for all."""
+
+    wanted: tuple[str, ...]
+    found: dict[tuple[str, str], None] = field(default_factory=dict)
+
+    def takes(self, schema: str, name: str) -> bool:
+        """Whether a table is wanted; remembers it if so."""
+        is_wanted = not self.wanted or name in self.wanted or f"{schema}.{name}" in self.wanted
+        if is_wanted:
+            self.found[schema, name] = None
+        return is_wanted
+
+    def require_all(self, material: Material) -> None:
+        """Raise `UsageError` for a wanted table that was not in the dump."""
+        names = {name for schema, table in self.found for name in (table, f"{schema}.{table}")}
+        if missing := [name for name in self.wanted if name not in names]:
+            raise UsageError(f"{material.name} has no table {', '.join(missing)}", "write NAME or SCHEMA.NAME")
+
+
+def restore_beside(
+    connection: Connection, client: Client, material: Material, archive: Path, tables: Iterable[str], side: str
+) -> list[BroughtBack]:
+    """Bring named tables back into a new schema `side`: columns and rows, without keys, indexes and triggers.
+
+    All or nothing. Raises `UsageError` for a table that is not in the dump.
+    """
+    selection = Selection(tuple(tables))
+
+    def rule(statement: bytes) -> bytes | None:
+        for pattern in (CREATE, FILL):
+            if match := pattern.match(statement):
+                schema, name = unquote(match[1]), unquote(match[2])
+                if not selection.takes(schema, name):
+                    return None
+                moved = sql.Identifier(side, name).as_bytes(connection)
+                return statement[: match.start(1)] + moved + statement[match.end() :]
+        return statement if is_setting(statement) else None
+
+    with database_errors(), connection.transaction():
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(side)))
+        run_script(connection, script_of(client, material, archive, selection.wanted), rule)
+        selection.require_all(material)
+        return [
+            BroughtBack(shown(schema, name), f"{side}.{name}", count(connection, side, name))
+            for schema, name in selection.found
+        ]
+
+
+def restore_rows(
+    connection: Connection, client: Client, material: Material, archive: Path, tables: Iterable[str]
+) -> tuple[list[BroughtBack], list[MovedSequence]]:
+    """Fill empty tables with the rows of a dump; sequences only move forward.
+
+    All or nothing. Raises `IacallsError` where a table is not empty, `UsageError` for one that is not in the dump.
+    """
+    selection = Selection(tuple(tables))
+
+    def rule(statement: bytes) -> bytes | None:
+        if match := FILL.match(statement):
+            schema, name = unquote(match[1]), unquote(match[2])
+            is_new = (schema, name) not in selection.found
+            if not selection.takes(schema, name):
+                return None
+            if is_new:
+                require_empty_table(connection, schema, name)
+            return statement
+        return statement if is_setting(statement) or statement.startswith(b"SELECT pg_catalog.lo") else None
+
+    with database_errors(), connection.transaction():
+        run_script(connection, script_of(client, material, archive, selection.wanted, "--data-only"), rule)
+        selection.require_all(material)
+        brought = [
+            BroughtBack(shown(schema, name), shown(schema, name), count(connection, schema, name))
+            for schema, name in selection.found
+        ]
+    return brought, advance_sequences(connection)
+
+
+def is_setting(statement: bytes) -> bool:
+    """Whether a statement only sets the session up, in a way every server knows."""
+    return statement.startswith(SETTINGS) and not statement.startswith(TIMEOUT)
+
+
+def script_of(
+    client: Client, material: Material, archive: Path, tables: Iterable[str], *options: str
+) -> Iterator[bytes]:
+    """The SQL of a dump; of an archive that of the wanted tables only."""
+    if not material.is_archive:
+        return read_chunks(archive)
+    names = [name.rsplit(".", 1)[-1] for name in tables]
+    chosen = [f"--table={name}" for name in names]
+    return archive_script(client, archive, *options, *chosen)
+
+
+def require_empty_table(connection: Connection, schema: str, name: str) -> None:
+    """Raise `IacallsError` where a table holds rows, or is not there."""
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(schema, name))
+    row = connection.execute(query).fetchone()
+    if row is None or row[0]:
+        raise IacallsError(
+            f"the table {shown(schema, name)} is not empty, nothing was changed",
+            "without --data-only the rows are brought back into a schema of their own",
+        )
+
+
+def count(connection: Connection, schema: str, name: str) -> int:
+    """A table's rows."""
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, name))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def shown(schema: str, name: str) -> str:
+    """A table's name for people."""
+    return name if schema == "public" else f"{schema}.{name}"

@@ -1,0 +1,137 @@
+"""Whether a backup is whole: every file by its checksum, then the archive read from end to end."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from iacalls_cli.database.programs import choose_programs, start_program, widen_pipe
+from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.backup.compression import is_compressed, read_chunks
+from iacalls_cli.operations.backup.dump import TOC, archive_path
+from iacalls_cli.operations.backup.manifest import MANIFEST, SUMS, Manifest, hash_file, utc_now
+from iacalls_cli.operations.backup.proof import PROOF, Proof, manifest_digest, write_proof
+from iacalls_cli.operations.backup.store import Backup
+
+OWN_FILES = (MANIFEST, SUMS, PROOF)
+# How pg_dump ends a plain dump, and a table's data in a directory.
+PLAIN_END = b"-- PostgreSQL database dump complete"
+DATA_END = b"\\.\n"
+TAIL_BYTES = 4096
+
+
+def verify_backup(backup: Backup) -> tuple[Backup, list[str]]:
+    """Read a backup whole and record the outcome; returns it as it is now, and what was found wrong.
+
+    Raises `IacallsError` where it cannot be told: no program to read the archive, no right to the files.
+    """
+    findings = list(find_damage(backup))
+    if backup.manifest is None:
+        return backup, findings
+    damage = "; ".join(findings)
+    # A record that was changed is made anew: the archive itself has just been read.
+    if findings == [backup.problem]:
+        damage = ""
+    kept = Proof(manifest_digest(backup.folder)) if backup.problem else backup.proof
+    proof = replace(kept, damage=damage, verified_at=kept.verified_at if damage else utc_now())
+    with suppress(PermissionError):  # another user's backups can be looked at too
+        write_proof(backup.folder, proof)
+    return replace(backup, proof=proof), findings
+
+
+def find_damage(backup: Backup) -> Iterator[str]:
+    """What is wrong with a backup, one line each."""
+    if backup.problem:
+        yield backup.problem
+    if backup.manifest is None:
+        return
+    damaged = list(compare_files(backup.folder, backup.manifest))
+    yield from damaged
+    if not damaged:
+        try:
+            read_whole(backup.folder, backup.manifest)
+        except IacallsError as error:
+            yield error.message
+
+
+def compare_files(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Files that are missing, too many, or not what the manifest says."""
+    expected = {file.path: file for file in manifest.files}
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+    for path in sorted(present - set(expected) - set(OWN_FILES)):
+        yield f"{path} does not belong to this backup"
+    for path, file in expected.items():
+        if path not in present:
+            yield f"{path} is missing"
+            continue
+        size = (folder / path).stat().st_size
+        if size != file.bytes:
+            yield f"{path} has {size:,} bytes, and had {file.bytes:,}"
+        elif hash_file(folder, path).sha256 != file.sha256:
+            yield f"{path} was changed: its checksum differs"
+
+
+def read_whole(folder: Path, manifest: Manifest) -> None:
+    """Read an archive from end to end as a restore would; raises `IacallsError` where that fails."""
+    archive = archive_path(folder)
+    if manifest.format == "custom":
+        read_custom(archive, manifest.client_major)
+    elif manifest.format == "plain":
+        require_end(archive, PLAIN_END)
+    else:
+        read_directory(archive, manifest.client_major)
+
+
+def read_custom(archive: Path, major: int) -> None:
+    """Have pg_restore read a custom archive to its end: its list alone (-l) needs no more than the beginning."""
+    programs = choose_programs(major)
+    command = [str(programs.folder / "pg_restore"), "--file=/dev/null"]
+    if not is_compressed(archive):
+        with start_program([*command, str(archive)]) as restore:
+            restore.check()
+        return
+    with start_program(command, stdin=subprocess.PIPE) as restore:
+        stream = restore.process.stdin
+        assert stream is not None  # noqa: S101, it was asked for
+        widen_pipe(stream)
+        try:
+            for chunk in read_chunks(archive):
+                stream.write(chunk)
+            stream.close()
+        except BrokenPipeError:
+            pass  # pg_restore says why
+        restore.check()
+
+
+def read_directory(archive: Path, major: int) -> None:
+    """Have pg_restore read a directory's table of contents, and read every table's data to its end."""
+    programs = choose_programs(major)
+    with start_program([str(programs.folder / "pg_restore"), "--list", str(archive)]) as restore:
+        restore.check()
+    for path in sorted(archive.iterdir()):
+        if path.name == TOC or ".dat" not in path.name:
+            continue
+        is_large_object = path.name.startswith("blob_")
+        require_end(path, b"" if is_large_object else DATA_END)
+
+
+def require_end(path: Path, end: bytes) -> None:
+    """Read a file whole; raises `IacallsError` unless it ends as it should, white space apart."""
+    tail = b""
+    for chunk in read_chunks(path):
+        tail = (tail + chunk)[-TAIL_BYTES:]
+    if end not in tail:
+        raise IacallsError(f"{path.name} ends too early")
+
+
+def list_archive(archive: Path, major: int) -> list[str]:
+    """The lines of pg_restore's list of an archive."""
+    programs = choose_programs(major)
+    with start_program(
+        [str(programs.folder / "pg_restore"), "--list", str(archive)], stdout=subprocess.PIPE
+    ) as listing:
+        assert listing.process.stdout is not None  # noqa: S101, it was asked for
+        lines = listing.process.stdout.read().decode("utf-8", "replace").splitlines()
+        listing.check()
+    return lines

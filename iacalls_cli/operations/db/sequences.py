@@ -1,0 +1,45 @@
+"""Sequences that belong to a column: whether they are behind its values, and moving them forward.
+
+Never back: an id that was given once, to a row that is gone or not yet committed, is not given
+again. A sequence goes on with the first value no row has.
+"""
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.queries import load_query
+
+
+@dataclass(frozen=True)
+class MovedSequence:
+    """A sequence that was moved forward: `next_value` is what it gives next."""
+
+    name: str
+    next_value: int
+
+
+def advance_sequences(connection: Connection) -> list[MovedSequence]:
+    """Move every ascending sequence that is behind its column forward; returns which were."""
+    moved = []
+    for row in fetch(connection, load_query("db/owned-sequences")):
+        table = sql.Identifier(row["table_schema"], row["table_name"])
+        sequence = sql.Identifier(row["schema"], row["name"])
+        column = sql.Identifier(row["column_name"])
+        statement = sql.SQL(
+            "WITH highest AS (SELECT max({column})::bigint AS value FROM {table}),"
+            " behind AS (SELECT value FROM highest, {sequence} AS s"
+            " WHERE value > s.last_value OR (value = s.last_value AND NOT s.is_called))"
+            " SELECT setval({name}::regclass, value, true) FROM behind"
+        )
+        with database_errors():
+            found = connection.execute(
+                statement.format(column=column, table=table, sequence=sequence, name=sql.Literal(sequence.as_string()))
+            ).fetchone()
+        if found:
+            name = row["name"] if row["schema"] == "public" else f"{row['schema']}.{row['name']}"
+            moved.append(MovedSequence(name, found[0] + row["increment"]))
+    return moved

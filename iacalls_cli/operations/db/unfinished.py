@@ -1,0 +1,72 @@
+"""Databases that are being made under a name of their own, until they are whole."""
+
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
+from iacalls_cli.queries import load_query
+
+NAME_BYTES = 63  # PostgreSQL cuts longer names
+TOKEN_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Making:
+    """What is being made: the command that does it, and how its unfinished names end before their token."""
+
+    command: str
+    ending: str
+
+    def prefix(self, name: str) -> str:
+        """How the unfinished databases of a name begin."""
+        return shortened(name, len(self.ending) + TOKEN_BYTES) + self.ending
+
+    def new_name(self, name: str) -> str:
+        """A name of its own for one that is to become `name`."""
+        return self.prefix(name) + secrets.token_hex(TOKEN_BYTES // 2)
+
+    def at_work(self, name: str) -> DatabaseError:
+        """The error of the second of two at once."""
+        return DatabaseError(
+            f"another `iacalls {self.command}` is at work on {name}, nothing was changed",
+            "wait for it, then `iacalls db verify`",
+        )
+
+
+INIT = Making("db init", ".init-")
+RESTORE = Making("backup restore", ".restore-")
+REHEARSAL = Making("backup rehearse", ".rehearsal-")
+
+
+def shortened(name: str, room: int) -> str:
+    """A database's name cut so that `room` bytes more fit behind it."""
+    return name.encode()[: NAME_BYTES - room].decode(errors="ignore")
+
+
+def lock_creation(maintenance: Connection, name: str, making: Making = INIT, *, wait: bool = False) -> None:
+    """Be the only session that makes databases of this name, until this one ends; drop what killed ones left.
+
+    Raises `DatabaseError` where another session is at it, unless that is to be waited for.
+    """
+    prefix = making.prefix(name)
+    if not fetch(maintenance, load_query("db/create-lock"), {"prefix": prefix, "wait": wait})[0]["locked"]:
+        raise making.at_work(name)
+    for row in fetch(maintenance, load_query("db/unfinished-databases"), {"prefix": prefix}):
+        drop_database(maintenance, row["name"])
+
+
+def drop_database(maintenance: Connection, name: str) -> None:
+    """Drop an unfinished database of ours, where no one uses it and we may."""
+    with suppress(psycopg.Error):
+        maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def rename_database(maintenance: Connection, old: str, new: str) -> None:
+    """Give a database another name; psycopg's errors come out as they are."""
+    maintenance.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
