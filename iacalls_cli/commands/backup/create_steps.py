@@ -8,7 +8,7 @@ from pathlib import Path
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.retention_steps import prune_store, read_retention
-from iacalls_cli.commands.backup.store import backups_table, open_store, settings
+from iacalls_cli.commands.backup.store import backups_answer, open_store, settings
 from iacalls_cli.commands.run import Run
 from iacalls_cli.config.backup import BackupSettings
 from iacalls_cli.database.connection import Limits
@@ -109,7 +109,7 @@ def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: R
     diagnostics.note(f"{backup.id} is complete and read back: {backup.folder}")
     if prune:
         prune_store(run, store, read_retention(None, None, None, None), is_answer=False)
-    run.write(backups_table([backup]))
+    run.write(backups_answer([backup], run.output))
 
 
 def usable_cores() -> int:

@@ -34,7 +34,9 @@ Directory = Annotated[
 BackupId = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="A backup's id or its beginning; the newest unless given.", autocompletion=complete_backups
+        metavar="ID",
+        help="A backup's id or its beginning, or a database's name for its newest; the newest unless given.",
+        autocompletion=complete_backups,
     ),
 ]
 Jobs = Annotated[int | None, typer.Option("--jobs", metavar="N", min=1, max=64, help="Tables and indexes at a time.")]

@@ -68,13 +68,13 @@ def list_backups(run: Run, directory: Directory = None) -> None:
     Verified: read whole, every checksum right. Proven: restored into a scratch database and found to be
     the same there. Only manifests are read; `backup verify` reads the archives.
     """
-    from iacalls_cli.commands.backup.store import backups_table, open_store
+    from iacalls_cli.commands.backup.store import backups_answer, open_store
 
     store = open_store(directory)
     backups = store.backups()
     if not backups:
         diagnostics.note(f"there is no backup in {store.directory}; `iacalls backup create` makes one")
-    run.write(backups_table(backups))
+    run.write(backups_answer(backups, run.output))
 
 
 @command(app, "verify", OUTPUT_OPTIONS, examples=("iacalls backup verify", "iacalls backup verify --all -q"))
@@ -98,7 +98,7 @@ def verify(
         with diagnostics.waiting(f"reading {one.id}"):
             checked, findings = verify_backup(one)
         rows += [(one.id, checked.state, finding) for finding in findings or [""]]
-    run.write(Table((Column("id"), Column("state"), Column("finding", "prose")), rows))
+    run.write(Table((Column("id", "prose"), Column("state"), Column("finding", "prose")), rows))
     bad = {row[0] for row in rows if row[2]}
     if bad:
         raise ProblemsFound(

@@ -52,7 +52,7 @@ def restore_into(run: Run, material: Material, store: "Store", name: str, conten
     with open_server(run, material) as (session, server):
         if database_exists(session.connection, name):
             raise UsageError(f"there is a database {name} already", "name a new one; --replace replaces the target's")
-        diagnostics.note(f"plan: make the database {name} from {material.name}")
+        diagnostics.note(f"plan: make the database {name} from {material}")
         notes = check_material(material)
         if run.dry_run:
             return
@@ -73,7 +73,7 @@ def replace_database(run: Run, material: Material, store: "Store", jobs: int) ->
         require_new_name(live)
         require_swappable(session.connection, live)
         diagnostics.note(
-            f"plan: restore {material.name} beside {live}, compare it, end the sessions in {live}, and put it in its "
+            f"plan: restore {material} beside {live}, compare it, end the sessions in {live}, and put it in its "
             f"place; the old one stays as {live}{BEFORE}… and `iacalls backup undo` brings it back"
         )
         notes = check_material(material)
@@ -129,7 +129,7 @@ def restore_tables(run: Run, material: Material, store: "Store", tables: tuple[s
         side = f"restored_{datetime.now(UTC):%Y%m%dt%H%M%Sz}"
         where = "the empty tables of that name" if data_only else f"the new schema {side}"
         named = ", ".join(tables) or "all tables"
-        diagnostics.note(f"plan: bring the rows of {named} from {material.name} back into {where}")
+        diagnostics.note(f"plan: bring the rows of {named} from {material} back into {where}")
         tell_notes(check_material(material))
         if run.dry_run:
             return

@@ -58,7 +58,7 @@ def restore(
         str,
         typer.Argument(
             metavar="ID_OR_FILE",
-            help="A backup's id, newest, or a path to what pg_dump wrote.",
+            help="A backup's id, a database's name for its newest, newest, or a path to what pg_dump wrote.",
             autocompletion=complete_backups,
         ),
     ],

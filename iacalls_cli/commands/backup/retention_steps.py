@@ -56,7 +56,7 @@ def prune_store(run: Run, store: Store, retention: Retention, *, is_answer: bool
             f"plan: remove {len(removed)} of {len(decisions)} backups ({pretty_size(size)}) in {store.directory}"
         )
         if is_answer:
-            columns = Column("id"), Column("state"), Column("verdict"), Column("reason", "prose")
+            columns = Column("id", "prose"), Column("state"), Column("verdict"), Column("reason", "prose")
             rows = [(d.backup.id, d.backup.state, d.verdict, d.reason) for d in decisions]
             run.write(Table(columns, rows))
         if run.dry_run or not removed:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from iacalls_cli.config.file import load_config
 from iacalls_cli.operations.backup.store import Backup, Store
-from iacalls_cli.table import Column, Table
+from iacalls_cli.output.write import FOR_PEOPLE, Format
+from iacalls_cli.table import Answer, Column, Table
 
 if TYPE_CHECKING:
     from iacalls_cli.config.backup import BackupSettings
@@ -27,22 +28,30 @@ def open_store(directory: Path | None) -> Store:
 
 
 COLUMNS = (
-    Column("id"),
+    # Wrapped rather than cut: it is what people copy.
+    Column("id", "prose"),
     Column("state"),
     Column("contents"),
     Column("format"),
+    Column("compression", is_wide=True),
     Column("taken", "time", is_wide=True),
     Column("tables", "number", is_wide=True),
     Column("rows", "number"),
     Column("size", "bytes"),
     Column("proven_at", "time", is_wide=True),
+    Column("folder", is_wide=True),
     Column("finding", "prose"),
 )
 
 
-def backups_table(backups: Sequence[Backup]) -> Table:
-    """The list of backups."""
-    return Table(COLUMNS, [backup_row(backup) for backup in backups])
+def backups_answer(backups: Sequence[Backup], output: Format) -> Answer:
+    """The list of backups; for people the findings stand below, where they have room."""
+    table = Table(COLUMNS, [backup_row(backup) for backup in backups])
+    if output not in FOR_PEOPLE:
+        return Answer(table)
+    found = [(row[0], row[-1]) for row in table.rows if row[-1]]
+    findings = Table((Column("id", "prose"), Column("finding", "prose")), found, "Findings")
+    return Answer(table.only(*[column.name for column in COLUMNS[:-1]]), {"findings": findings} if found else {})
 
 
 def backup_row(backup: Backup) -> tuple[str | int | None, ...]:
@@ -50,16 +59,18 @@ def backup_row(backup: Backup) -> tuple[str | int | None, ...]:
     finding = backup.problem or backup.proof.damage
     manifest = backup.manifest
     if manifest is None:
-        return (backup.id, backup.state, *[None] * (len(COLUMNS) - 3), finding)
+        return (backup.id, backup.state, *[None] * (len(COLUMNS) - 4), str(backup.folder), finding)
     return (
         backup.id,
         backup.state,
         manifest.contents,
-        f"{manifest.format}, {manifest.compression}",
+        manifest.format,
+        manifest.compression,
         manifest.snapshot_at,
         len(manifest.tables),
         manifest.rows,
         manifest.size,
         backup.proof.proven_at or None,
+        str(backup.folder),
         finding or None,
     )

@@ -38,6 +38,8 @@ Progress = Callable[[str, int, int], None]
 # an earlier backup of the same database took is a better guess.
 COMPRESSED_SHARE = 0.5
 GROWTH = 1.5
+# Of a database with more tables, the largest ones are shown while they are dumped.
+SHOWN_TABLES = 20
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ class Watch:
         self.uncounted = list(reversed(source.tables)) if contents != "schema" else []
         self.counted: list[TableRows] = []
         self.application = client.application
-        self.shown: set[str] = set()
+        largest = sorted(source.tables, key=lambda relation: relation.bytes, reverse=True)[:SHOWN_TABLES]
+        self.shown = {(relation.schema, relation.name) for relation in largest}
 
     def __call__(self) -> None:
         """Count one more table, or look how far the dump is."""
@@ -155,9 +158,9 @@ class Watch:
                 self.show(table, min(done, table.rows))
 
     def show(self, table: TableRows, done: int) -> None:
-        """Tell the progress of a table."""
-        self.shown.add(str(table))
-        self.progress(str(table), done, table.rows)
+        """Tell the progress of a table, if it is among the largest."""
+        if (table.schema, table.name) in self.shown:
+            self.progress(str(table), done, table.rows)
 
     def finish(self) -> tuple[TableRows, ...]:
         """Count what is left; returns all counts."""

@@ -92,9 +92,15 @@ def dump_compressed(
     ):
         pump = Pump(dump, writer)
         pump.start()
-        while pump.is_alive():
-            watch()
-            pump.join(WATCH_SECONDS)
+        try:
+            while pump.is_alive():
+                watch()
+                pump.join(WATCH_SECONDS)
+        finally:
+            # The stream must not be closed while the other thread writes to it.
+            if pump.is_alive():
+                dump.process.terminate()
+                pump.join()
         if pump.failure is not None:
             raise pump.failure
         dump.check()

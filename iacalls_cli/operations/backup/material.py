@@ -41,6 +41,11 @@ class Material:
         """What our own backup says of itself."""
         return self.backup.manifest if self.backup else None
 
+    def __str__(self) -> str:
+        if self.manifest is None:
+            return f"{self.name} ({self.format})"
+        return f"{self.name} ({self.manifest.database['name']} of {self.manifest.taken:%Y-%m-%d %H:%M:%S} UTC)"
+
     @property
     def is_archive(self) -> bool:
         """Whether pg_restore reads it; a plain one is SQL."""

@@ -81,7 +81,7 @@ def restored_database(
         restored.notes[:0] = notes
         yield restored
     finally:
-        drop_database(server.maintenance, unfinished)
+        drop_database(server.maintenance, unfinished, force=True)
 
 
 def create_empty(maintenance: Connection, name: str, material: Material, like: str) -> list[str]:

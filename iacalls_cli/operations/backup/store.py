@@ -41,6 +41,11 @@ class Backup:
         return self.folder.name
 
     @property
+    def database(self) -> str:
+        """The name of the database it is of; '' where it is too damaged to tell."""
+        return str(self.manifest.database["name"]) if self.manifest else ""
+
+    @property
     def state(self) -> str:
         """The best that is known of it: created, verified, proven, or damaged."""
         if self.manifest is None or self.proof.damage:
@@ -68,15 +73,22 @@ class Store:
         return sorted(map(read_backup, folders), key=age_key, reverse=True)
 
     def find(self, name: str) -> Backup:
-        """A backup by its id, by an unambiguous beginning of it, or the newest one.
+        """A backup by its id, by an unambiguous beginning of it, or the newest full one of a database.
 
-        Raises `UsageError` when there is none or more than one.
+        `newest` will do where the store holds only one database's. Raises `UsageError` when there is
+        none, or more than one that may be meant.
         """
         backups = self.backups()
         if not backups:
             raise UsageError(f"there is no backup in {self.directory}", "`iacalls backup create` makes one")
-        if name == NEWEST:
-            return backups[0]
+        databases = {backup.database for backup in backups if backup.database}
+        if name == NEWEST and len(databases) > 1:
+            known = ", ".join(sorted(databases))
+            raise UsageError(f"{self.directory} holds backups of several databases", f"name one of them: {known}")
+        if name == NEWEST or name in databases:
+            own = [backup for backup in backups if name in (NEWEST, backup.database)]
+            full = (backup for backup in own if backup.manifest is None or backup.manifest.contents == "full")
+            return next(full, own[0])
         exact = [backup for backup in backups if backup.id == name]
         found = exact or [backup for backup in backups if backup.id.startswith(name)]
         if len(found) != 1:

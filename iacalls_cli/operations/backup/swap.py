@@ -7,6 +7,7 @@ leaves the old one or the new one, whole.
 
 import re
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -91,7 +92,7 @@ def swap(maintenance: Connection, ender: Connection, database: str, new: str, ke
     """
     done = threading.Event()
     helper = threading.Thread(target=end_sessions, args=(ender, (database, new), done), daemon=True)
-    deadline = datetime.now(UTC).timestamp() + LIMIT_SECONDS
+    deadline = time.monotonic() + LIMIT_SECONDS
     helper.start()
     try:
         while True:
@@ -102,7 +103,7 @@ def swap(maintenance: Connection, ender: Connection, database: str, new: str, ke
                     rename_database(maintenance, new, database)
                 return
             except psycopg.errors.ObjectInUse:
-                if datetime.now(UTC).timestamp() > deadline:
+                if time.monotonic() > deadline:
                     raise still_open(ender, database) from None
             except psycopg.Error:
                 with database_errors():

@@ -14,7 +14,8 @@ from iacalls_cli.operations.backup.manifest import MANIFEST, SUMS, Manifest, has
 from iacalls_cli.operations.backup.proof import PROOF, Proof, manifest_digest, write_proof
 from iacalls_cli.operations.backup.store import Backup
 
-OWN_FILES = (MANIFEST, SUMS, PROOF)
+# The last one is what a check that was killed left; the next one writes over it.
+OWN_FILES = (MANIFEST, SUMS, PROOF, f"{PROOF}.partial")
 # How pg_dump ends a plain dump, and a table's data in a directory.
 PLAIN_END = b"-- PostgreSQL database dump complete"
 DATA_END = b"\\.\n"

@@ -61,10 +61,14 @@ def lock_creation(maintenance: Connection, name: str, making: Making = INIT, *, 
         drop_database(maintenance, row["name"])
 
 
-def drop_database(maintenance: Connection, name: str) -> None:
-    """Drop an unfinished database of ours, where no one uses it and we may."""
+def drop_database(maintenance: Connection, name: str, *, force: bool = False) -> None:
+    """Drop an unfinished database of ours, where no one uses it and we may.
+
+    With `force` the sessions in it are ended: those of a restore program that was just ended itself.
+    """
     with suppress(psycopg.Error):
-        maintenance.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+        statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+        maintenance.execute(statement + sql.SQL(" WITH (FORCE)") if force else statement)
 
 
 def rename_database(maintenance: Connection, old: str, new: str) -> None:
