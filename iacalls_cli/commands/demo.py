@@ -132,6 +132,7 @@ def next_steps() -> str:
         f"  {program} report calls --status failed --since 30d -o csv{option}\n"
         f"  {program} db verify{option}\n"
         f"  {program} db diagram{option}\n"
+        f"  {program} backup create{option}\n"
         f"  {program} monitor sizes{option}\n"
         f"  {program} server status\n"
         f"  {program} --help"
