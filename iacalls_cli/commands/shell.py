@@ -6,10 +6,10 @@ from psycopg.conninfo import make_conninfo
 
 from iacalls_cli.commands.run import Run
 from iacalls_cli.database.parameters import connection_parameters, foreign_variables, resolve
+from iacalls_cli.database.programs import ENCRYPTED
 from iacalls_cli.embedded.bundle import find_program
 from iacalls_cli.errors import UsageError
 
-ENCRYPTED = ("require", "verify-ca", "verify-full")
 NO_TLS = UsageError(
     "this connection is to be encrypted, and the bundled psql knows no TLS", "install PostgreSQL's client programs"
 )
