@@ -181,9 +181,10 @@ class RunningProgram:
 
     def _read(self) -> None:
         assert self.process.stderr is not None  # noqa: S101, it was asked for
-        for line in self.process.stderr:
-            if len(self.lines) < KEPT_LINES:
-                self.lines.append(line.decode("utf-8", "replace").rstrip())
+        with self.process.stderr as stream:
+            for line in stream:
+                if len(self.lines) < KEPT_LINES:
+                    self.lines.append(line.decode("utf-8", "replace").rstrip())
 
     def wait(self) -> int:
         """Wait for the end; returns the exit code, negative for a signal."""
