@@ -97,8 +97,10 @@ def read_hook(key: str, value: Any, path: Path) -> tuple[str, ...]:
             words = shlex.split(value)
         except ValueError:
             words = None
-    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or not "".join(words[:1]):
         raise UsageError(
             f"{path}: 'backup.{key}' is neither a command nor a URL", f'write {key} = ["program", "argument"]'
         )
+    if words[0].startswith(("http://", "https://")) and len(words) > 1:
+        raise UsageError(f"{path}: 'backup.{key}' has something behind its URL", f'write {key} = "{words[0]}"')
     return tuple(words)

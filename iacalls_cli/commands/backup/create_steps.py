@@ -108,7 +108,7 @@ def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: R
     report.file = str(backup.folder)
     diagnostics.note(f"{backup.id} is complete and read back: {backup.folder}")
     if prune:
-        prune_store(run, store, read_retention(None, None, None, None), is_answer=False)
+        prune_store(run, store, read_retention(None, None, None, None), after=backup)
     run.write(backups_answer([backup], run.output))
 
 

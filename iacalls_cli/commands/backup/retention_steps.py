@@ -9,7 +9,7 @@ from iacalls_cli.operations.backup.amounts import read_duration, read_share, rea
 from iacalls_cli.operations.backup.freshness import Demands
 from iacalls_cli.operations.backup.job import only_job
 from iacalls_cli.operations.backup.prune import Retention, plan_prune
-from iacalls_cli.operations.backup.store import Store
+from iacalls_cli.operations.backup.store import Backup, Store
 from iacalls_cli.table import Column, Table
 from iacalls_cli.text import pretty_size
 
@@ -42,20 +42,25 @@ def read_demands(max_age: str | None, min_size: str | None, max_shrink: str | No
     )
 
 
-def prune_store(run: Run, store: Store, retention: Retention, *, is_answer: bool = True) -> None:
-    """Show what is to be removed, and remove it; with `is_answer` the decisions go to stdout."""
-    backups = store.backups()
-    groups = sorted({backup.manifest.group[:2] for backup in backups if backup.manifest})
+def prune_store(run: Run, store: Store, retention: Retention, after: Backup | None = None) -> None:
+    """Show what is to be removed, and remove it.
+
+    The decisions go to stdout, unless this comes `after` a backup: then the answer is that one, and
+    only backups of its database are looked at, because another one's may just be at work.
+    """
+    wanted = {database_of(backup) for backup in ([after] if after else store.backups())}
     with ExitStack() as stack:
-        for system_identifier, database in groups:
-            stack.enter_context(only_job(run.command, system_identifier, database))
-        decisions = plan_prune(store.backups(), retention)
+        for database in () if run.dry_run else sorted(filter(None, wanted)):
+            stack.enter_context(only_job(run.command, *database))
+        # Looked at again, now that nobody changes them.
+        backups = [backup for backup in store.backups() if after is None or database_of(backup) in wanted]
+        decisions = plan_prune(backups, retention)
         removed = [decision.backup for decision in decisions if decision.verdict == "remove"]
         size = sum(backup.manifest.size for backup in removed if backup.manifest)
         diagnostics.note(
             f"plan: remove {len(removed)} of {len(decisions)} backups ({pretty_size(size)}) in {store.directory}"
         )
-        if is_answer:
+        if after is None:
             columns = Column("id", "prose"), Column("state"), Column("verdict"), Column("reason", "prose")
             rows = [(d.backup.id, d.backup.state, d.verdict, d.reason) for d in decisions]
             run.write(Table(columns, rows))
@@ -65,3 +70,8 @@ def prune_store(run: Run, store: Store, retention: Retention, *, is_answer: bool
         for backup in removed:
             store.remove(backup)
             diagnostics.note(f"{backup.id} is removed")
+
+
+def database_of(backup: Backup) -> tuple[str, str] | None:
+    """What a lock is for: server and database; None for a backup that does not say."""
+    return backup.manifest.group[:2] if backup.manifest else None

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from iacalls_cli.errors import UsageError
 
-DURATION = re.compile(r"(\d+)\s*(s|min|h|d|w)")
+DURATION = re.compile(r"(\d{1,15})\s*(s|min|h|d|w)")
 UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(|bytes|kB|MB|GB|TB)")
+SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*(|bytes|kB|MB|GB|TB)")
 SIZE_UNITS = {"": 0, "bytes": 0, "kB": 1, "MB": 2, "GB": 3, "TB": 4}
 SHARE = re.compile(r"(\d{1,3})\s*%")
 
@@ -21,7 +21,10 @@ def read_duration(name: str, text: str) -> timedelta:
     match = DURATION.fullmatch(text.strip())
     if not match:
         raise UsageError(f"{name} is not a duration: {text}", "write for example 90s, 10min, 26h, 35d or 4w")
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
+    try:
+        return timedelta(**{UNITS[match[2]]: int(match[1])})
+    except OverflowError:
+        raise UsageError(f"{name} is too long: {text}", "write for example 90s, 10min, 26h, 35d or 4w") from None
 
 
 def read_size(name: str, text: str) -> int:

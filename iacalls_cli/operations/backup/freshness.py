@@ -1,5 +1,6 @@
 """Whether the backups are as they should be: young enough, large enough, not shrunk, proven lately."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from iacalls_cli.table import Prose
 from iacalls_cli.text import pretty_size
 
 FULL = "full"
+TIME = re.compile(r"_\d{8}T\d{6}Z")
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,14 @@ class CheckLine:
 def check_backups(store: Store, demands: Demands, now: datetime) -> list[CheckLine]:
     """All checks of all databases in a store. Reads manifests and the sizes of files, and takes no lock."""
     backups = store.backups()
-    lines = [
-        CheckLine(
-            backup.id.rsplit("_", 1)[0], "damage", "problem", f"{backup.id}: {backup.problem or backup.proof.damage}"
-        )
-        for backup in backups
-        if backup.state == "damaged"
-    ]
+    lines = []
     groups: dict[tuple[str, ...], list[Backup]] = {}
     for backup in backups:
+        if backup.state == "damaged":
+            finding = f"{backup.id}: {backup.problem or backup.proof.damage}"
+            lines.append(CheckLine(database_of(backup), "damage", "problem", finding))
+        elif missing := missing_bytes(backup):
+            lines.append(CheckLine(database_of(backup), "files", "problem", f"{backup.id}: {missing}"))
         if backup.manifest and backup.manifest.contents == FULL:
             groups.setdefault(backup.manifest.group, []).append(backup)
     for group in groups.values():
@@ -54,17 +55,14 @@ def check_backups(store: Store, demands: Demands, now: datetime) -> list[CheckLi
 
 
 def check_group(group: list[Backup], demands: Demands, now: datetime) -> Iterator[CheckLine]:
-    """The checks of one database's full backups, the newest first."""
-    database = group[0].manifest.database["name"] if group[0].manifest else ""
+    """The checks of one database's full backups."""
+    database = database_of(group[0])
     good = [backup for backup in group if backup.is_good and not missing_bytes(backup)]
 
     def line(check: str, problem: bool, detail: str) -> CheckLine:
         return CheckLine(database, check, "problem" if problem else "ok", detail)
 
-    for backup in group:
-        if backup.is_good and (missing := missing_bytes(backup)):
-            yield line("files", True, f"{backup.id}: {missing}")
-    manifests = [backup.manifest for backup in good if backup.manifest]
+    manifests = sorted((backup.manifest for backup in good if backup.manifest), key=taken, reverse=True)
     if not manifests:
         yield line("age", True, "there is no good backup")
         return
@@ -89,6 +87,16 @@ def check_group(group: list[Backup], demands: Demands, now: datetime) -> Iterato
         old = not proven or now - datetime.fromisoformat(proven) > demands.max_proven_age
         detail = f"last proven {proven}" if proven else "none was ever proven; `iacalls backup rehearse` does that"
         yield line("proven", old, detail)
+
+
+def database_of(backup: Backup) -> str:
+    """The database a backup is of; one without a manifest has it in its name, somewhat changed."""
+    return str(backup.manifest.database["name"]) if backup.manifest else TIME.split(backup.id)[0]
+
+
+def taken(manifest: Manifest) -> datetime:
+    """When a backup was taken."""
+    return manifest.taken
 
 
 def comparable(manifests: list[Manifest]) -> Manifest | None:

@@ -1,15 +1,18 @@
 """Which backups to keep: one of each of the last days, weeks and months, grandfather, father and son.
 
-Only backups that were read whole count, each database and kind of contents by itself, by the time
-in the manifest. The newest ones stay in any case, and so does the last proven one. What was not
-verified is neither counted nor removed.
+Only backups that were read whole and still have all their files count, each database and kind of
+contents by itself, by the time in the manifest. The newest ones stay in any case, and so do the
+newest proven one and the one that was proven last. What was not verified, or has changed to the
+eye, is neither counted nor removed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from iacalls_cli.operations.backup.freshness import missing_bytes
 from iacalls_cli.operations.backup.store import Backup
+from iacalls_cli.operations.backup.verify import OWN_FILES
 
 Bucket = Callable[[datetime], tuple[int, ...]]
 
@@ -35,25 +38,39 @@ class Decision:
 
 def plan_prune(backups: Iterable[Backup], retention: Retention) -> list[Decision]:
     """A decision on every backup, in the order given."""
-    everything = list(backups)
+    judged = [(backup, object_to(backup)) for backup in backups]
     reasons: dict[str, list[str]] = {}
     groups: dict[tuple[str, ...], list[Backup]] = {}
-    for backup in everything:
-        if backup.manifest and backup.is_good:
+    for backup, objection in judged:
+        if backup.manifest and not objection:
             groups.setdefault(backup.manifest.group, []).append(backup)
     for group in groups.values():
         for name, reason in reasons_to_keep(group, retention):
             reasons.setdefault(name, []).append(reason)
-    return [decide(backup, reasons.get(backup.id, [])) for backup in everything]
+    return [decide(backup, objection, reasons.get(backup.id, [])) for backup, objection in judged]
 
 
-def reasons_to_keep(group: list[Backup], retention: Retention) -> Iterable[tuple[str, str]]:
+def object_to(backup: Backup) -> str:
+    """Why a backup is neither counted nor removed, or ''."""
+    if not backup.is_good or backup.manifest is None:
+        return f"{backup.state}, not verified: never counted, never removed"
+    if missing := missing_bytes(backup):
+        return f"{missing}: never counted, never removed"
+    known = {*OWN_FILES, *(file.path for file in backup.manifest.files)}
+    paths = (path for path in backup.folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    if foreign := sorted({str(path.relative_to(backup.folder)) for path in paths} - known):
+        return f"{foreign[0]} does not belong to this backup: never counted, never removed"
+    return ""
+
+
+def reasons_to_keep(group: list[Backup], retention: Retention) -> Iterator[tuple[str, str]]:
     """Backups of one group that are kept, with one reason; a backup may come several times."""
     newest_first = sorted(group, key=taken, reverse=True)
     for backup in newest_first[: max(1, retention.least)]:
         yield backup.id, "newest"
     proven = [backup for backup in newest_first if backup.state == "proven"]
     if proven:
+        yield proven[0].id, "newest proven"
         yield max(proven, key=lambda backup: backup.proof.proven_at).id, "last proven"
     buckets: tuple[tuple[str, int, Bucket], ...] = (
         ("daily", retention.daily, lambda moment: (moment.toordinal(),)),
@@ -68,10 +85,10 @@ def reasons_to_keep(group: list[Backup], retention: Retention) -> Iterable[tuple
             yield name, reason
 
 
-def decide(backup: Backup, reasons: list[str]) -> Decision:
+def decide(backup: Backup, objection: str, reasons: list[str]) -> Decision:
     """The decision on one backup."""
-    if not backup.is_good or backup.manifest is None:
-        return Decision(backup, "leave", f"{backup.state}, not verified: never counted, never removed")
+    if objection:
+        return Decision(backup, "leave", objection)
     if reasons:
         return Decision(backup, "keep", ", ".join(dict.fromkeys(reasons)))
     return Decision(backup, "remove", "no rule keeps it")

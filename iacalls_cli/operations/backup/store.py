@@ -22,6 +22,8 @@ from iacalls_cli.operations.backup.proof import Proof, manifest_digest, read_pro
 
 PARTIAL = ".partial"
 ID = re.compile(r"[\w.-]+_\d{8}T\d{6}Z(_[\w.-]+)?", re.ASCII)
+# What unfinished folders of ours have in their names, before the ending.
+OURS = re.compile(r"_\d{8}T\d{6}Z|^restore-of-")
 LABEL = re.compile(r"[\w.-]{1,60}", re.ASCII)
 NEWEST = "newest"
 
@@ -67,7 +69,7 @@ class Store:
     def backups(self) -> list[Backup]:
         """All backups, the newest first. Only manifests are read, not archives."""
         try:
-            folders = [path for path in self.directory.iterdir() if ID.fullmatch(path.name) and path.is_dir()]
+            folders = [path for path in self.directory.iterdir() if is_id(path.name) and path.is_dir()]
         except FileNotFoundError:
             return []
         return sorted(map(read_backup, folders), key=age_key, reverse=True)
@@ -141,6 +143,8 @@ class Store:
     def remove_leftovers(self) -> None:
         """Remove what killed jobs left; what a living one works on is locked, and stays."""
         for folder in self.directory.glob(f"*{PARTIAL}"):
+            if not OURS.search(folder.name):
+                continue
             with contextlib.suppress(OSError):
                 handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                 try:
@@ -164,6 +168,11 @@ class Store:
         return shutil.disk_usage(folder).free
 
 
+def is_id(name: str) -> bool:
+    """Whether a folder's name is that of a finished backup; with a label, an unfinished one's looks alike."""
+    return bool(ID.fullmatch(name)) and not name.endswith(PARTIAL)
+
+
 def read_backup(folder: Path) -> Backup:
     """A backup as its own files tell it."""
     digest = manifest_digest(folder)
@@ -185,7 +194,7 @@ def age_key(backup: Backup) -> str:
 
 def make_id(database: str, label: str, moment: datetime) -> str:
     """A backup's name; raises `UsageError` for a label that cannot be part of a file's name."""
-    if label and not LABEL.fullmatch(label):
+    if label and (not LABEL.fullmatch(label) or label.endswith(PARTIAL)):
         raise UsageError(f"--label cannot be {label!r}", "use up to 60 letters, digits, points, - and _")
     plain = re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
     return f"{plain}_{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}" + (f"_{label}" if label else "")

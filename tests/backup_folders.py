@@ -1,0 +1,78 @@
+"""Folders that look like backups to the commands that read no archives."""
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from iacalls_cli.operations.backup.manifest import Manifest, StoredFile, hash_files, write_file, write_manifest
+from iacalls_cli.operations.backup.proof import Proof, manifest_digest, write_proof
+
+SERVER = "7000000000000000001"
+
+
+def stamp(moment: datetime) -> str:
+    """A time as a manifest has it."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def make_folder(
+    store: Path,
+    taken: datetime,
+    *,
+    database: str = "shop",
+    contents: str = "full",
+    state: str = "verified",
+    label: str = "",
+    size: int = 10,
+    proven_at: datetime | None = None,
+    server: str = SERVER,
+    **changes: object,
+) -> Path:
+    """A backup's folder with a real manifest, taken at a moment, in a state: created, verified, proven or damaged."""
+    name = f"{database}_{taken.astimezone(UTC):%Y%m%dT%H%M%SZ}" + (f"_{label}" if label else "")
+    folder = store / name
+    folder.mkdir(parents=True)
+    data = (name.encode() * size)[:size]
+    (folder / "dump.pgdump").write_bytes(data)
+    moment = stamp(taken)
+    manifest = Manifest(
+        id=name,
+        label=label,
+        contents=contents,
+        format="custom",
+        compression="none",
+        database={"name": database, "system_identifier": server},
+        client="18.1",
+        iacalls="0.1.0",
+        migration_head=None,
+        snapshot_at=moment,
+        started_at=moment,
+        ended_at=moment,
+        tables=(),
+        large_objects=0,
+        reports=(),
+        files=(StoredFile("dump.pgdump", size, hashlib.sha256(data).hexdigest()),),
+    )
+    write_manifest(folder, replace(manifest, **changes))  # type: ignore[arg-type]
+    when = stamp(proven_at or taken) if state == "proven" else ""
+    proof = Proof(
+        manifest_digest(folder),
+        verified_at="" if state == "created" else moment,
+        proven_at=when,
+        damage="dump.pgdump was changed" if state == "damaged" else "",
+    )
+    write_proof(folder, proof)
+    return folder
+
+
+def rewrite(folder: Path, manifest: Manifest, **changes: object) -> None:
+    """Change what a backup says of itself, and everything that is checked with it, as if it had been made so."""
+    paths = [file.path for file in manifest.files]
+    write_manifest(folder, replace(manifest, files=hash_files(folder, paths), **changes))  # type: ignore[arg-type]
+    write_proof(folder, Proof(manifest_digest(folder), verified_at=stamp(datetime.now(UTC))))
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Change one file of a backup."""
+    write_file(path, text)
