@@ -208,7 +208,7 @@ class RunningProgram:
         code = self.process.returncode
         return (self.lines or [f"ended by signal {-code}" if code < 0 else "it said nothing"])[-1]
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End it where it still runs, gently first: pg_dump then cancels its query on the server."""
         if self.process.poll() is None:
             self.process.terminate()
@@ -216,10 +216,16 @@ class RunningProgram:
                 self.process.wait(ENDING_SECONDS)
             except subprocess.TimeoutExpired:
                 self.process.kill()
+
+    def end(self) -> None:
+        """End it where it still runs, and close its streams."""
+        self.stop()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 with_closed(stream)
         self.wait()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
 
 
 def with_closed(stream: Any) -> None:

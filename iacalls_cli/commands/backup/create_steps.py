@@ -19,7 +19,7 @@ from iacalls_cli.operations.backup.compression import read_compression
 from iacalls_cli.operations.backup.create import CreatePlan, create_backup, require_room
 from iacalls_cli.operations.backup.dump import FORMATS, DumpPlan
 from iacalls_cli.operations.backup.job import only_job
-from iacalls_cli.operations.backup.snapshot import read_source, require_rights
+from iacalls_cli.operations.backup.snapshot import named_lock_waits, read_source, require_rights
 from iacalls_cli.operations.hooks import JobReport, run_hook
 from iacalls_cli.text import pretty_size
 
@@ -49,10 +49,18 @@ def create_one(
         format,
         read_compression(compress or config.compress or "zstd:1"),
         jobs or config.jobs or usable_cores(),
-        config.lock_wait or LOCK_WAIT,
+        read_lock_wait(config.lock_wait or LOCK_WAIT),
     )
     with told(run, config, is_dry=run.dry_run) as report:
         make(run, dump, directory, label, report, prune=prune)
+
+
+def read_lock_wait(text: str) -> str:
+    """How long to wait for a table, as PostgreSQL writes it; raises `UsageError` for none: that would be for ever."""
+    seconds = read_duration("backup.lock_wait", text).total_seconds()
+    if not seconds:
+        raise UsageError("backup.lock_wait cannot be 0: the dump would wait for ever", 'write lock_wait = "30s"')
+    return f"{seconds:.0f}s"
 
 
 @dataclass
@@ -89,12 +97,15 @@ def told(run: Run, config: BackupSettings, *, is_dry: bool) -> Iterator[Report]:
 def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: Report, *, prune: bool) -> None:
     """The job itself."""
     store, target = open_store(directory), run.target()
-    with run.session(target=target, limits=Limits("0", "2s")) as session:
+    with run.session(target=target, limits=Limits("0", dump.lock_wait)) as session:
         report.target = str(session.place)
-        source = read_source(session.connection)
+        with named_lock_waits(session.connection, dump.lock_wait):
+            source = read_source(session.connection)
         require_rights(source, session.connection.info.user)
         client = connect_client(session, target, run.command)
         plan = CreatePlan(dump, source, label)
+        if not run.dry_run:
+            store.remove_leftovers()  # they may take the very room that is looked for
         require_room(plan, store)
         diagnostics.note(
             f"plan: {dump.contents} backup of {len(source.tables)} tables ({pretty_size(source.data_bytes)}) as "

@@ -26,6 +26,8 @@ from iacalls_cli.operations.backup.snapshot import (
     count_table,
     exported_snapshot,
     migration_head,
+    named_lock_waits,
+    read_source,
     working_reports,
 )
 from iacalls_cli.operations.backup.store import Backup, Store, read_backup
@@ -85,11 +87,15 @@ def create_backup(connection: Connection, client: Client, store: Store, plan: Cr
     It appears under its final name whole, or not at all. Raises `IacallsError` with the words of
     pg_dump, the server or the disk; nothing is left then.
     """
-    source, started = plan.source, utc_now()
-    name = store.new_id(source.facts["name"], plan.label)
+    started, name = utc_now(), store.new_id(plan.source.facts["name"], plan.label)
     try:
         with store.partial(name) as folder:
-            with exported_snapshot(connection, plan.dump.lock_wait) as (snapshot, taken):
+            with (
+                named_lock_waits(connection, plan.dump.lock_wait),
+                exported_snapshot(connection, plan.dump.lock_wait) as (snapshot, taken),
+            ):
+                # The tables and facts of the snapshot: some may have come and gone since the plan was made.
+                source = read_source(connection)
                 watch = Watch(connection, source, client, plan.dump.contents, progress)
                 written = run_dump(client, plan.dump, folder, snapshot, watch)
                 tables = watch.finish()

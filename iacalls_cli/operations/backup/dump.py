@@ -96,11 +96,11 @@ def dump_compressed(
             while pump.is_alive():
                 watch()
                 pump.join(WATCH_SECONDS)
-        finally:
-            # The stream must not be closed while the other thread writes to it.
-            if pump.is_alive():
-                dump.process.terminate()
-                pump.join()
+        except BaseException:
+            # The compressor is closed with this block, and two threads in it at once would crash.
+            dump.stop()
+            pump.join()
+            raise
         if pump.failure is not None:
             raise pump.failure
         dump.check()
@@ -114,15 +114,15 @@ class Pump(threading.Thread):
         super().__init__(daemon=True)
         assert program.process.stdout is not None  # noqa: S101, it was asked for
         self.source, self.writer = program.process.stdout, writer
-        self.failure: OSError | None = None
+        self.failure: Exception | None = None
         widen_pipe(self.source)
 
     def run(self) -> None:
-        """Move it all; a failure of the disk is kept for the thread that waits."""
+        """Move it all; a failure, as of the disk, is kept for the thread that waits."""
         try:
             while chunk := os.read(self.source.fileno(), CHUNK_BYTES):
                 self.writer.write(chunk)
-        except OSError as error:
+        except Exception as error:  # whatever it is, pg_dump would wait for ever to be read
             self.failure = error
 
 

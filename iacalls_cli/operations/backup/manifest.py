@@ -18,6 +18,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 CHUNK_BYTES = 1 << 20
+UNFINISHED = ".partial"
 # Known from the application (its WhatsApp bodies are in another store) and from pg_dump.
 NOT_INCLUDED = (
     "files in cloud storage: only their names and addresses are in the database",
@@ -78,6 +79,11 @@ class Manifest:
         return sum(file.bytes for file in self.files)
 
     @property
+    def sums(self) -> dict[str, str]:
+        """The SHA-256 of each of the archive's files, by its path."""
+        return {file.path: file.sha256 for file in self.files}
+
+    @property
     def rows(self) -> int:
         """Rows of all tables together."""
         return sum(table.rows for table in self.tables)
@@ -102,7 +108,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest and the checksums of everything."""
     write_file(folder / MANIFEST, json.dumps(asdict(manifest), ensure_ascii=False, indent=1) + "\n")
     own = hash_file(folder, MANIFEST)
-    write_file(folder / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in (own, *manifest.files)))
+    write_file(folder / SUMS, render_sums(own.sha256, manifest))
+
+
+def render_sums(own: str, manifest: Manifest) -> str:
+    """The text of SHA256SUMS; `own` is the manifest's digest."""
+    return "".join(f"{digest}  {path}\n" for path, digest in ((MANIFEST, own), *manifest.sums.items()))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -112,19 +123,18 @@ def read_manifest(folder: Path) -> Manifest:
     """
     try:
         text = (folder / MANIFEST).read_bytes()
-        lines = (folder / SUMS).read_text("utf-8").splitlines()
-        sums = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+        sums = (folder / SUMS).read_bytes()
     except FileNotFoundError as error:
         raise IacallsError(f"{Path(error.filename).name} is missing") from None
-    except (UnicodeDecodeError, ValueError):
-        raise IacallsError(f"{SUMS} cannot be read: it was changed") from None
-    if hashlib.sha256(text).hexdigest() != sums.pop(MANIFEST, ""):
+    own = hashlib.sha256(text).hexdigest()
+    if not sums.startswith(f"{own}  {MANIFEST}\n".encode()):
         raise IacallsError(f"{MANIFEST} or {SUMS} was changed: the checksum differs")
     try:
         manifest = parse_manifest(json.loads(text))
     except (ValueError, TypeError, KeyError):
         raise IacallsError(f"{MANIFEST} is not one of this version of iacalls") from None
-    if sums != {file.path: file.sha256 for file in manifest.files}:
+    # To the byte: another end of line would read the same here, and not in sha256sum.
+    if sums != render_sums(own, manifest).encode():
         raise IacallsError(f"{SUMS} was changed: it differs from {MANIFEST}")
     return manifest
 
@@ -158,12 +168,16 @@ def hash_files(folder: Path, paths: Iterable[str]) -> tuple[StoredFile, ...]:
 
 def write_file(path: Path, text: str) -> None:
     """Write a small file that is whole or not there, for its owner alone."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + UNFINISHED)
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     partial.rename(path)
     sync_folder(path.parent)
 

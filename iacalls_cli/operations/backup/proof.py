@@ -34,9 +34,10 @@ def write_proof(folder: Path, proof: Proof) -> None:
 def read_proof(folder: Path) -> Proof:
     """What is recorded; raises `IacallsError` when that is missing, changed, or of another manifest."""
     try:
-        text = (folder / PROOF).read_text("utf-8")
+        # Bytes: read as text, another end of line would look the same.
+        text = (folder / PROOF).read_bytes()
         proof = Proof(**json.loads(text)["proof"])
-        intact = render(proof) == text
+        intact = render(proof).encode() == text
     except FileNotFoundError:
         raise IacallsError(f"{PROOF} is missing") from None
     except (ValueError, TypeError, KeyError):
@@ -47,10 +48,10 @@ def read_proof(folder: Path) -> Proof:
 
 
 def manifest_digest(folder: Path) -> str:
-    """The SHA-256 of a backup's manifest; '' where there is none."""
+    """The SHA-256 of a backup's manifest; '' where there is none that can be read."""
     try:
         return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 

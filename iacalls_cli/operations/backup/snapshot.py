@@ -11,11 +11,12 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import describe, fetch
-from iacalls_cli.errors import DatabaseError
+from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.manifest import TableRows
 from iacalls_cli.queries import load_query, load_topic
 
 NAMED_RELATIONS = 5
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,28 @@ def require_rights(source: Source, role: str) -> None:
 
 
 @contextmanager
+def named_lock_waits(connection: Connection, lock_wait: str) -> Iterator[None]:
+    """Turn a wait for a table that was too long, ours or pg_dump's, into an error that says who holds what."""
+    try:
+        yield
+    except IacallsError as error:
+        state = error.sqlstate if isinstance(error, DatabaseError) else ""
+        # pg_dump limits only its wait for locks, and no other statement.
+        if state != LOCK_NOT_AVAILABLE and "canceling statement due to statement timeout" not in error.message:
+            raise
+        held = ", ".join(
+            f"{row['relation']} ({row['session']})"
+            for row in fetch(connection, load_query("backup/lockers"))[:NAMED_RELATIONS]
+        )
+        raise DatabaseError(
+            f"waited {lock_wait} for a table that another session locks"
+            + (f": {held}" if held else ", which has ended meanwhile"),
+            "`iacalls monitor connections` shows that session; [backup] lock_wait in the config file sets the wait",
+            LOCK_NOT_AVAILABLE,
+        ) from None
+
+
+@contextmanager
 def exported_snapshot(connection: Connection, lock_wait: str) -> Iterator[tuple[str, Any]]:
     """A transaction whose snapshot other sessions may share; yields the snapshot's name and moment.
 
@@ -83,10 +106,11 @@ def exported_snapshot(connection: Connection, lock_wait: str) -> Iterator[tuple[
         for name, value in (
             ("idle_in_transaction_session_timeout", "0"),
             ("statement_timeout", "0"),
+            ("transaction_timeout", "0"),  # PostgreSQL 17 and newer
             ("lock_timeout", lock_wait),
             ("row_security", "off"),
         ):
-            connection.execute("SELECT set_config(%s, %s, true)", [name, value])
+            connection.execute("SELECT set_config(name, %s, true) FROM pg_settings WHERE name = %s", [value, name])
         row = fetch(connection, load_query("backup/export-snapshot"))[0]
         yield row["snapshot"], row["taken"]
 

@@ -21,9 +21,10 @@ from iacalls_cli.operations.backup.manifest import Manifest, read_manifest, sync
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, read_proof
 
 PARTIAL = ".partial"
-ID = re.compile(r"[\w.-]+_\d{8}T\d{6}Z(_[\w.-]+)?", re.ASCII)
-# What unfinished folders of ours have in their names, before the ending.
-OURS = re.compile(r"_\d{8}T\d{6}Z|^restore-of-")
+TIME = re.compile(r"_(\d{8}T\d{6}Z)", re.ASCII)
+ID = re.compile(rf"[\w.-]+{TIME.pattern}(_[\w.-]+)?", re.ASCII)
+# What jobs of ours leave when they are killed; other people's folders may end in .partial too.
+LEFTOVER = re.compile(rf"({ID.pattern}(\.removed)?|restore-of-.+){re.escape(PARTIAL)}", re.ASCII)
 LABEL = re.compile(r"[\w.-]{1,60}", re.ASCII)
 NEWEST = "newest"
 
@@ -112,10 +113,8 @@ class Store:
         self.make()
         self.remove_leftovers()
         folder = self.directory / f"{name}{PARTIAL}"
-        folder.mkdir(mode=0o700)
-        handle = os.open(folder, os.O_RDONLY)
+        handle = make_locked(folder)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield folder
         finally:
             remove_folder(folder)
@@ -143,7 +142,7 @@ class Store:
     def remove_leftovers(self) -> None:
         """Remove what killed jobs left; what a living one works on is locked, and stays."""
         for folder in self.directory.glob(f"*{PARTIAL}"):
-            if not OURS.search(folder.name):
+            if not LEFTOVER.fullmatch(folder.name):
                 continue
             with contextlib.suppress(OSError):
                 handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -179,23 +178,58 @@ def read_backup(folder: Path) -> Backup:
     try:
         manifest = read_manifest(folder)
     except (IacallsError, OSError) as error:
-        return Backup(folder, None, Proof(digest), str(error))
+        return Backup(folder, None, Proof(digest), problem_of(error))
     try:
         return Backup(folder, manifest, read_proof(folder))
-    except IacallsError as error:
-        return Backup(folder, manifest, Proof(digest), str(error))
+    except (IacallsError, OSError) as error:
+        return Backup(folder, manifest, Proof(digest), problem_of(error))
+
+
+def problem_of(error: IacallsError | OSError) -> str:
+    """Why a file of a backup cannot be read, without the folder the backup's name already tells."""
+    if isinstance(error, OSError):
+        return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
+    return error.message
+
+
+def make_locked(folder: Path) -> int:
+    """Make a folder for its owner alone and lock it; returns the handle that holds the lock.
+
+    Between the two another job may take the folder for a leftover: then it is made again.
+    """
+    while True:
+        folder.mkdir(mode=0o700)
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(handle).st_ino == folder.stat().st_ino:
+                return handle
+        os.close(handle)
+
+
+def is_id(name: str) -> bool:
+    """Whether a folder of that name is a finished backup."""
+    return bool(ID.fullmatch(name)) and not name.endswith(PARTIAL)
 
 
 def age_key(backup: Backup) -> str:
     """What orders backups by age: the time in the name, which a damaged one has too."""
-    match = re.search(r"_(\d{8}T\d{6}Z)", backup.id)
-    return match[1] if match else ""
+    # The last: a database's name may hold one too, a label may not.
+    times = TIME.findall(backup.id)
+    return times[-1] if times else ""
 
 
 def make_id(database: str, label: str, moment: datetime) -> str:
     """A backup's name; raises `UsageError` for a label that cannot be part of a file's name."""
     if label and (not LABEL.fullmatch(label) or label.endswith(PARTIAL)):
         raise UsageError(f"--label cannot be {label!r}", "use up to 60 letters, digits, points, - and _")
+    if label.endswith(PARTIAL) or TIME.search(f"_{label}"):
+        raise UsageError(
+            f"--label cannot be {label!r}: the name would be taken for another one", "use a word without a time"
+        )
     plain = re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
     return f"{plain}_{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}" + (f"_{label}" if label else "")
 

@@ -1,8 +1,8 @@
 """Whether a backup is whole: every file by its checksum, then the archive read from end to end."""
 
+import errno
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from iacalls_cli.database.programs import choose_programs, start_program, widen_
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.compression import is_compressed, read_chunks
 from iacalls_cli.operations.backup.dump import TOC, archive_path
-from iacalls_cli.operations.backup.manifest import MANIFEST, SUMS, Manifest, hash_file, utc_now
+from iacalls_cli.operations.backup.manifest import MANIFEST, SUMS, UNFINISHED, Manifest, hash_file, utc_now
 from iacalls_cli.operations.backup.proof import PROOF, Proof, manifest_digest, write_proof
-from iacalls_cli.operations.backup.store import Backup
+from iacalls_cli.operations.backup.store import Backup, read_backup
 
-# The last one is what a check that was killed left; the next one writes over it.
-OWN_FILES = (MANIFEST, SUMS, PROOF, f"{PROOF}.partial")
+# The last is what a killed check leaves; the next one writes over it.
+OWN_FILES = (MANIFEST, SUMS, PROOF, PROOF + UNFINISHED)
 # How pg_dump ends a plain dump, and a table's data in a directory.
 PLAIN_END = b"-- PostgreSQL database dump complete"
 DATA_END = b"\\.\n"
@@ -34,10 +34,16 @@ def verify_backup(backup: Backup) -> tuple[Backup, list[str]]:
     # A record that was changed is made anew: the archive itself has just been read.
     if findings == [backup.problem]:
         damage = ""
-    kept = Proof(manifest_digest(backup.folder)) if backup.problem else backup.proof
+    # As it is now: while the archive was read, a rehearsal may have recorded something.
+    current = read_backup(backup.folder)
+    kept = Proof(manifest_digest(backup.folder)) if current.problem else current.proof
     proof = replace(kept, damage=damage, verified_at=kept.verified_at if damage else utc_now())
-    with suppress(PermissionError):  # another user's backups can be looked at too
+    try:
         write_proof(backup.folder, proof)
+    except OSError as error:
+        # Another user's backups can be looked at too, and those on a medium that takes no writes.
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
     return replace(backup, proof=proof), findings
 
 
@@ -47,6 +53,9 @@ def find_damage(backup: Backup) -> Iterator[str]:
         yield backup.problem
     if backup.manifest is None:
         return
+    if backup.manifest.format != "plain":
+        # Without programs to read it an archive is not damaged: this raises.
+        choose_programs(backup.manifest.client_major)
     damaged = list(compare_files(backup.folder, backup.manifest))
     yield from damaged
     if not damaged:
