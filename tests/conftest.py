@@ -11,13 +11,16 @@ import pytest
 
 from iacalls_cli.database.connection import REPORTING, settle
 from iacalls_cli.embedded.server import embedded_server
+from iacalls_cli.operations.backup.manifest import Manifest, read_manifest
 from iacalls_cli.operations.db.init import apply_schema
-from tests.command_line import CommandLine
+from tests.command_line import CommandLine, Outcome
 from tests.random_rows import fill
 from tests.servers import OWNER, READER, TestServer, open_server, server_kind
 
 # What of the caller's environment must not reach a test.
 OUTSIDE = ("PG", "DB_", "DATABASE_", "IACALLS_", "NODE_ENV", "LC_", "LANG", "NO_COLOR", "_IACALLS")
+LARGE = """CREATE TABLE public.grande AS
+           SELECT g AS id, md5(g::text) || md5((-g)::text) AS text FROM generate_series(1, 200000) AS g"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -148,6 +151,54 @@ def use(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
         return dsn
 
     return choose
+
+
+@pytest.fixture
+def large_database(server: TestServer) -> Iterator[str]:
+    """The name of a database whose dump takes long enough to be caught at it."""
+    name = server.create_database()
+    with server.connect(name, OWNER) as owner:
+        owner.execute(LARGE)
+    yield name
+    server.drop_database(name)
+
+
+@pytest.fixture
+def backup_folder(tmp_path: Path) -> Path:
+    """Where `create_backup` puts backups; not yet made."""
+    return tmp_path / "copias"
+
+
+@pytest.fixture
+def create_backup(iacalls: CommandLine, backup_folder: Path) -> Callable[..., Outcome]:
+    """Run `backup create` with further options."""
+    return lambda *options: iacalls("backup", "create", "--directory", str(backup_folder), "-o", "json", *options)
+
+
+@pytest.fixture
+def new_backup(create_backup: Callable[..., Outcome], backup_folder: Path) -> Callable[..., tuple[Path, Manifest]]:
+    """Make a backup, which has to succeed; returns its folder and its manifest."""
+
+    def make(*options: str) -> tuple[Path, Manifest]:
+        outcome = create_backup(*options)
+        assert outcome.code == 0, outcome.err
+        made = backup_folder / outcome.json["data"][0]["id"]
+        return made, read_manifest(made)
+
+    return make
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[[str], None]:
+    """Write the user's config file."""
+
+    def write(text: str) -> None:
+        path = tmp_path / "config" / "iacalls" / "config.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o600)
+
+    return write
 
 
 @pytest.fixture
