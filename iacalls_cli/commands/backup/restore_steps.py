@@ -1,5 +1,6 @@
 """The steps of `iacalls backup restore`, `undo` and `rehearse`."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -71,6 +72,9 @@ def replace_database(run: Run, material: Material, store: "Store", jobs: int) ->
     with open_server(run, material) as (session, server), second_session(run) as ender:
         live = session.place.database
         require_new_name(live)
+        if not run.dry_run and (not sys.stdin.isatty() or run.confirm is not None):
+            # Not only when everything is restored: then it would be asked for in vain.
+            agree_to_swap(run, session, live)
         require_swappable(session.connection, live)
         diagnostics.note(
             f"plan: restore {material} beside {live}, compare it, end the sessions in {live}, and put it in its "
@@ -87,14 +91,18 @@ def replace_database(run: Run, material: Material, store: "Store", jobs: int) ->
                 tell_notes(notes + restored.notes)
                 losses = compare_live(server, live, restored.name)
                 tell_loss(losses, live)
-                run.agree_by_name(
-                    f"{live} is replaced and its sessions are ended.", live, is_embedded=session.place.is_embedded
-                )
+                agree_to_swap(run, session, live)
                 kept = dated_name(live, BEFORE)
                 swap(session.connection, ender, live, restored.name, kept)
         diagnostics.note(f"{live} is replaced; what it was is kept as {kept}; `iacalls backup undo` brings that back")
         tell_verdict(server, live)
     write_restored(run, live, restored, losses)
+
+
+def agree_to_swap(run: Run, session: "Session", live: str) -> None:
+    """Have the name of the database given that is to be replaced."""
+    question = f"{live} is replaced and its sessions are ended."
+    run.agree_by_name(question, live, is_embedded=session.place.is_embedded)
 
 
 def undo_replace(run: Run) -> None:
@@ -112,9 +120,7 @@ def undo_replace(run: Run) -> None:
         tell_loss(losses, live)
         if run.dry_run:
             return
-        run.agree_by_name(
-            f"{live} is replaced and its sessions are ended.", live, is_embedded=session.place.is_embedded
-        )
+        agree_to_swap(run, session, live)
         swap(session.connection, ender, live, kept[0].name, away)
         diagnostics.note(f"{live} is what it was; what it had become is kept as {away}")
     columns = Column("database"), Column("state"), Column("kept_as")
@@ -231,6 +237,8 @@ def compare_live(server: Server, live: str, restored: str) -> list[TableLoss]:
         server.open_database(live) as first,
         server.open_database(restored) as second,
     ):
+        # Never wait for ever behind a lock of the application.
+        first.execute("SELECT pg_catalog.set_config('lock_timeout', %s, false)", [PATIENT.lock_timeout])
         return compare_databases(first, second)
 
 

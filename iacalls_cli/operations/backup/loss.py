@@ -56,10 +56,12 @@ def compare_table(
     highest = sql.SQL("max({})").format(sql.Identifier(key)) if key else sql.SQL("NULL")
     latest = sql.SQL("max({})::text").format(sql.Identifier(touched)) if touched else sql.SQL("NULL")
     count, top, last = ask(restored, sql.SQL("SELECT count(*), {}, {} FROM {}").format(highest, latest, table))
-    is_newer: sql.Composable = sql.SQL("true")
+    is_newer: sql.Composable = sql.SQL("true" if key else "false")
     if key and top is not None:
         is_newer = sql.SQL("{} > {}").format(sql.Identifier(key), sql.Literal(top))
     is_later: sql.Composable = sql.SQL("false")
+    if touched:
+        is_later = sql.SQL("{} IS NOT NULL").format(sql.Identifier(touched))
     if touched and last is not None:
         is_later = sql.SQL("{} > {}").format(sql.Identifier(touched), sql.Literal(last))
     rows, newer, changed = ask(
@@ -68,7 +70,7 @@ def compare_table(
             "SELECT count(*), count(*) FILTER (WHERE {0}), count(*) FILTER (WHERE {1} AND NOT {0}) FROM {2}"
         ).format(is_newer, is_later, table),
     )
-    return TableLoss(shown, rows, count, newer if key else None, changed if touched and key else None)
+    return TableLoss(shown, rows, count, newer if key else None, changed if touched else None)
 
 
 def ask(connection: Connection, query: sql.Composed) -> tuple[Any, ...]:

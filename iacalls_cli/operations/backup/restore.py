@@ -1,5 +1,6 @@
 """Bringing a dump back into a new database: never over an existing one, whole or not at all."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +30,11 @@ Progress = Callable[[str, int, int], None]
 OpenDatabase = Callable[[str], AbstractContextManager[Connection]]
 OpenClient = Callable[[str], Client]
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
-FILLING = (b"INSERT INTO ", b"SELECT pg_catalog.setval(", b"SELECT pg_catalog.lo", b"SELECT pg_catalog.lowrite(")
+FILLING = re.compile(
+    rb"INSERT INTO |SELECT pg_catalog\.(?:setval|lo\w*)\(|REFRESH MATERIALIZED VIEW |"
+    rb"(?:ALTER|COMMENT ON|GRANT\s.+\sON|REVOKE\s.+\sON) LARGE OBJECT ",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ def restored_database(
         restored.notes[:0] = notes
         yield restored
     finally:
+        # Also where a session of a program that was ended is still at work in it.
         drop_database(server.maintenance, unfinished, force=True)
 
 
@@ -134,19 +140,20 @@ def fill(connection: Connection, client: Client, plan: RestorePlan, progress: Pr
     material = plan.material
     rule: Rule = surroundings.apply
     if not material.is_archive:
-        run_script(connection, read_chunks(plan.archive), rule if plan.contents == "full" else structure_only(rule))
+        rule = rule if plan.contents == "full" else structure_only(rule)
+        run_script(connection, read_chunks(plan.archive), rule, surroundings.pardons)
     elif plan.contents == "schema":
-        run_script(connection, archive_script(client, plan.archive, "--schema-only"), rule)
+        run_script(connection, archive_script(client, plan.archive, "--schema-only"), rule, surroundings.pardons)
     else:
         restore_archive(connection, client, plan, surroundings, progress)
     # A plain dump leaves its own settings behind.
     settle_again(connection)
-    surroundings.grant_rights(connection)
     moved = advance_sequences(connection)
     with database_errors():
         connection.execute("ANALYZE")
     source = read_source(connection)
     tables = tuple(count_table(connection, relation) for relation in source.tables)
+    surroundings.grant_rights(connection)
     restored = Restored("", tables, surroundings.notes())
     if moved:
         listed = ", ".join(f"{sequence.name} to {sequence.next_value}" for sequence in moved)
@@ -163,6 +170,7 @@ def settle_again(connection: Connection) -> None:
             ("search_path", "pg_catalog, pg_temp"),
             ("row_security", "on"),
             ("client_encoding", "UTF8"),
+            ("standard_conforming_strings", "on"),
         ):
             connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
 
@@ -171,7 +179,7 @@ def structure_only(rule: Rule) -> Rule:
     """A rule that leaves out what fills tables and sets sequences."""
 
     def apply(statement: bytes) -> bytes | None:
-        if COPY_FROM.fullmatch(statement) or statement.startswith(FILLING):
+        if COPY_FROM.fullmatch(statement) or FILLING.match(statement):
             return None
         return rule(statement)
 
@@ -194,7 +202,8 @@ def restore_archive(
     connection: Connection, client: Client, plan: RestorePlan, surroundings: Surroundings, progress: Progress
 ) -> None:
     """The structure statement by statement, then rows, indexes and keys by as many jobs as wanted."""
-    run_script(connection, archive_script(client, plan.archive, "--section=pre-data"), surroundings.apply)
+    structure = archive_script(client, plan.archive, "--section=pre-data")
+    run_script(connection, structure, surroundings.apply, surroundings.pardons)
     sections = ("--section=data", "--section=post-data")
     if client.programs.major >= TIMEOUT_MAJOR > surroundings.major:
         # Its first statement is one that this server does not know.

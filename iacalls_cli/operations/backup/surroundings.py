@@ -6,17 +6,25 @@ from dataclasses import dataclass, field
 import psycopg
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import UsageError
 from iacalls_cli.queries import load_query
 
 NAME = rb'(?:"(?:[^"]|"")+"|[\w$\x80-\xff]+)'
 OWNER = re.compile(rb"ALTER\s.+\sOWNER TO (" + NAME + rb");\s*", re.DOTALL)
 GRANT = re.compile(rb"(?:ALTER DEFAULT PRIVILEGES\s.+?\s)?(?:GRANT|REVOKE)\s.+", re.DOTALL)
-GRANTEE = re.compile(rb"\s(?:TO|FROM|FOR ROLE) (" + NAME + rb")")
+# A quoted name in which such words stand is passed over.
+GRANTEE = re.compile(rb"\s(?:TO|FROM|FOR ROLE) (" + NAME + rb')|"(?:[^"]|"")+"')
 EXTENSION = re.compile(rb"(?:CREATE EXTENSION(?: IF NOT EXISTS)?|COMMENT ON EXTENSION) (" + NAME + rb")")
+REMOVAL = re.compile(rb"DROP\s|ALTER\s.+\sDROP\s", re.DOTALL)
+# What a dump made with --create begins with: it concerns the server's other databases.
+WHOLE_DATABASE = re.compile(rb"(?:CREATE|DROP|ALTER)\s+DATABASE\s")
+STATISTICS = re.compile(rb"SELECT \* FROM pg_catalog\.pg_restore_(?:relation|attribute)_stats\(")
 AUTHORIZATION = re.compile(rb"(?:RE)?SET SESSION AUTHORIZATION")
 TIMEOUT = b"SET transaction_timeout"
 TIMEOUT_MAJOR = 17  # what older servers do not know
+NOT_THERE = ("42P01", "42703", "42704", "42883", "3F000")
 EVERYONE = ("PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE")
 
 
@@ -24,8 +32,8 @@ EVERYONE = ("PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE")
 class Surroundings:
     """Roles and extensions of the server that restores, and what was found to be missing there.
 
-    `apply` is a rule for a script: it leaves out what cannot be done here and keeps rights for the
-    end, because a right that is taken away must not keep the rows from coming.
+    `apply` is a rule for a script: it leaves out what cannot be done here and keeps owners and rights
+    for the end, because a right that is taken away must not keep the rows from coming.
     """
 
     roles: frozenset[str]
@@ -36,6 +44,7 @@ class Surroundings:
     lacking_roles: dict[str, None] = field(default_factory=dict)
     lacking_owners: dict[str, None] = field(default_factory=dict)
     lacking_extensions: dict[str, None] = field(default_factory=dict)
+    forbidden_extensions: dict[str, None] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
     rights: list[bytes] = field(default_factory=list)
 
@@ -43,6 +52,12 @@ class Surroundings:
         """The statement where it can run here, None where it cannot or has to wait."""
         if statement.startswith(TIMEOUT) and self.major < TIMEOUT_MAJOR:
             return None
+        if STATISTICS.match(statement):  # only the newest servers know them, and ANALYZE makes better ones
+            return None
+        if WHOLE_DATABASE.match(statement):
+            raise UsageError(
+                "the file makes, changes or drops a database itself", "make the dump without --create, or name another"
+            )
         if extension := EXTENSION.match(statement):
             name = unquote(extension[1])
             if name not in self.extensions:
@@ -50,18 +65,34 @@ class Surroundings:
                 return None
         if owner := OWNER.fullmatch(statement):
             name = unquote(owner[1])
-            if name not in self.assumable:
+            if name in self.assumable:
+                self.rights.append(statement)
+            else:
                 self.lacking_owners[name] = None
-                return None
+            return None
         if GRANT.fullmatch(statement) or AUTHORIZATION.match(statement):
             self.rights.append(statement)
             return None
         return statement
 
+    def pardons(self, statement: bytes, error: psycopg.Error) -> bool:
+        """Whether a restore goes on after an error: an extension this role may not make, or nothing to be removed.
+
+        A dump made with --clean first removes what an empty database has not.
+        """
+        if extension := EXTENSION.match(statement):
+            if error.sqlstate == INSUFFICIENT_RIGHT:
+                self.forbidden_extensions[unquote(extension[1])] = None
+                return True
+            return False
+        return error.sqlstate in NOT_THERE and bool(REMOVAL.match(statement))
+
     def grant_rights(self, connection: Connection) -> None:
-        """Run the statements about rights that were kept, but for roles that do not exist here."""
+        """Run the statements about owners and rights that were kept, but for roles that do not exist here."""
         for statement in self.rights:
-            grantees = [unquote(name) for name in GRANTEE.findall(statement)]
+            grantees = [unquote(name) for name in GRANTEE.findall(statement) if name]
+            if OWNER.fullmatch(statement):
+                grantees = []
             missing = [name for name in grantees if name not in self.roles and name.upper() not in EVERYONE]
             if missing:
                 self.lacking_roles.update(dict.fromkeys(missing))
@@ -71,6 +102,9 @@ class Surroundings:
             except psycopg.Error as error:
                 self.refused[error.diag.message_primary or str(error)] = None
         self.rights.clear()
+        with database_errors():
+            # A dump that sets it does not always set it back.
+            connection.execute("RESET SESSION AUTHORIZATION")
 
     def notes(self) -> list[str]:
         """What is otherwise here than where the dump was made, one line each."""
@@ -84,8 +118,11 @@ class Surroundings:
             lines.append(f"rights not granted, because these roles are missing here: {', '.join(self.lacking_roles)}")
         if self.lacking_extensions:
             lines.append(f"extensions that this server does not have: {', '.join(self.lacking_extensions)}")
+        if self.forbidden_extensions:
+            names = ", ".join(self.forbidden_extensions)
+            lines.append(f"extensions that {self.role} may not make or comment on: {names}")
         if self.refused:
-            lines.append(f"rights that could not be granted: {'; '.join(self.refused)}")
+            lines.append(f"owners and rights that could not be given: {'; '.join(self.refused)}")
         return lines
 
 

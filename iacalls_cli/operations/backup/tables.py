@@ -13,6 +13,7 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.programs import Client
+from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.backup.compression import read_chunks
 from iacalls_cli.operations.backup.material import Material
@@ -20,10 +21,14 @@ from iacalls_cli.operations.backup.restore import archive_script
 from iacalls_cli.operations.backup.script import run_script
 from iacalls_cli.operations.backup.surroundings import NAME, TIMEOUT, unquote
 from iacalls_cli.operations.db.sequences import MovedSequence, advance_sequences
+from iacalls_cli.queries import load_query
 
 QUALIFIED = rb"(" + NAME + rb")\.(" + NAME + rb")"
 CREATE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE " + QUALIFIED + rb"(?= \()")
 FILL = re.compile(rb"(?:COPY|INSERT INTO) " + QUALIFIED)
+# A table that is not whole by itself: what it inherits is not in its own statement.
+DEPENDENT = re.compile(rb"\n(INHERITS \(|PARTITION BY )")
+SETVAL = re.compile(rb"SELECT pg_catalog\.setval\('((?:[^']|'')+)', (-?\d+), (true|false)\);\s*")
 SETTINGS = (b"SET ", b"SELECT pg_catalog.set_config(")
 
 
@@ -72,6 +77,11 @@ def restore_beside(
                 schema, name = unquote(match[1]), unquote(match[2])
                 if not selection.takes(schema, name):
                     return None
+                if pattern is CREATE and DEPENDENT.search(statement):
+                    raise UsageError(
+                        f"{shown(schema, name)} is partitioned or inherits from another table",
+                        "name its partitions, or bring back the whole database with --into",
+                    )
                 moved = sql.Identifier(side, name).as_bytes(connection)
                 return statement[: match.start(1)] + moved + statement[match.end() :]
         return statement if is_setting(statement) else None
@@ -94,6 +104,8 @@ def restore_rows(
     All or nothing. Raises `IacallsError` where a table is not empty, `UsageError` for one that is not in the dump.
     """
     selection = Selection(tuple(tables))
+    deferred: list[tuple[sql.Identifier, sql.Identifier]] = []
+    moves: list[tuple[str, int, bool]] = []
 
     def rule(statement: bytes) -> bytes | None:
         if match := FILL.match(statement):
@@ -103,12 +115,29 @@ def restore_rows(
                 return None
             if is_new:
                 require_empty_table(connection, schema, name)
+                deferred.extend(defer_keys(connection, schema, name))
             return statement
-        return statement if is_setting(statement) or statement.startswith(b"SELECT pg_catalog.lo") else None
+        if is_setting(statement):
+            return statement
+        # Sequences and large objects are of no table that could be named.
+        if selection.wanted:
+            return None
+        if match := SETVAL.fullmatch(statement):
+            moves.append((match[1].decode().replace("''", "'"), int(match[2]), match[3] == b"true"))
+        return statement if statement.startswith(b"SELECT pg_catalog.lo") else None
 
     with database_errors(), connection.transaction():
         run_script(connection, script_of(client, material, archive, selection.wanted, "--data-only"), rule)
         selection.require_all(material)
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for table, key in deferred:
+            connection.execute(sql.SQL("ALTER TABLE {} ALTER CONSTRAINT {} NOT DEFERRABLE").format(table, key))
+        for sequence, value, is_called in moves:
+            fetch(
+                connection,
+                load_query("backup/move-sequence"),
+                {"name": sequence, "value": value, "is_called": is_called},
+            )
         brought = [
             BroughtBack(shown(schema, name), shown(schema, name), count(connection, schema, name))
             for schema, name in selection.found
@@ -127,8 +156,9 @@ def script_of(
     """The SQL of a dump; of an archive that of the wanted tables only."""
     if not material.is_archive:
         return read_chunks(archive)
-    names = [name.rsplit(".", 1)[-1] for name in tables]
-    chosen = [f"--table={name}" for name in names]
+    # SCHEMA.NAME, or a name with a point in it.
+    names = {part for name in tables for part in (name, name.split(".", 1)[-1])}
+    chosen = [f"--table={name}" for name in sorted(names)]
     return archive_script(client, archive, *options, *chosen)
 
 
@@ -141,6 +171,20 @@ def require_empty_table(connection: Connection, schema: str, name: str) -> None:
             f"the table {shown(schema, name)} is not empty, nothing was changed",
             "without --data-only the rows are brought back into a schema of their own",
         )
+
+
+def defer_keys(connection: Connection, schema: str, name: str) -> list[tuple[sql.Identifier, sql.Identifier]]:
+    """Let a table's foreign keys be checked when all rows are there: a whole dump does not come in their order.
+
+    Returns tables and keys, to be set back within the same transaction.
+    """
+    keys = []
+    for row in fetch(connection, load_query("backup/undeferred-keys"), {"schema": schema, "name": name}):
+        table, key = sql.Identifier(schema, name), sql.Identifier(row["key"])
+        statement = sql.SQL("ALTER TABLE {} ALTER CONSTRAINT {} DEFERRABLE INITIALLY DEFERRED")
+        connection.execute(statement.format(table, key))
+        keys.append((table, key))
+    return keys
 
 
 def count(connection: Connection, schema: str, name: str) -> int:

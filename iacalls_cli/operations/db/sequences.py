@@ -30,14 +30,21 @@ def advance_sequences(connection: Connection) -> list[MovedSequence]:
         sequence = sql.Identifier(row["schema"], row["name"])
         column = sql.Identifier(row["column_name"])
         statement = sql.SQL(
-            "WITH highest AS (SELECT max({column})::bigint AS value FROM {table}),"
-            " behind AS (SELECT value FROM highest, {sequence} AS s"
-            " WHERE value > s.last_value OR (value = s.last_value AND NOT s.is_called))"
+            "WITH highest AS (SELECT max({column}) AS value FROM {table}),"
+            " behind AS (SELECT value::bigint AS value FROM highest, {sequence} AS s"
+            " WHERE value < {most}"
+            " AND (value > s.last_value OR (value = s.last_value AND NOT s.is_called)))"
             " SELECT setval({name}::regclass, value, true) FROM behind"
         )
         with database_errors():
             found = connection.execute(
-                statement.format(column=column, table=table, sequence=sequence, name=sql.Literal(sequence.as_string()))
+                statement.format(
+                    column=column,
+                    table=table,
+                    sequence=sequence,
+                    name=sql.Literal(sequence.as_string()),
+                    most=sql.Literal(row["most"]),
+                )
             ).fetchone()
         if found:
             name = row["name"] if row["schema"] == "public" else f"{row['schema']}.{row['name']}"

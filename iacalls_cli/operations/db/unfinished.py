@@ -1,5 +1,6 @@
 """Databases that are being made under a name of their own, until they are whole."""
 
+import hashlib
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from iacalls_cli.queries import load_query
 
 NAME_BYTES = 63  # PostgreSQL cuts longer names
 TOKEN_BYTES = 8
+MARK_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,13 @@ REHEARSAL = Making("backup rehearse", ".rehearsal-")
 
 
 def shortened(name: str, room: int) -> str:
-    """A database's name cut so that `room` bytes more fit behind it."""
-    return name.encode()[: NAME_BYTES - room].decode(errors="ignore")
+    """A database's name, where need be cut and marked so that `room` bytes more fit behind it."""
+    encoded = name.encode()
+    if len(encoded) + room <= NAME_BYTES:
+        return name
+    # Two long names that begin alike must not become one.
+    mark = "~" + hashlib.sha256(encoded).hexdigest()[:MARK_BYTES]
+    return encoded[: NAME_BYTES - room - len(mark)].decode(errors="ignore") + mark
 
 
 def lock_creation(maintenance: Connection, name: str, making: Making = INIT, *, wait: bool = False) -> None:
@@ -58,17 +65,18 @@ def lock_creation(maintenance: Connection, name: str, making: Making = INIT, *, 
     if not fetch(maintenance, load_query("db/create-lock"), {"prefix": prefix, "wait": wait})[0]["locked"]:
         raise making.at_work(name)
     for row in fetch(maintenance, load_query("db/unfinished-databases"), {"prefix": prefix}):
-        drop_database(maintenance, row["name"])
+        drop_database(maintenance, row["name"], force=True)
 
 
 def drop_database(maintenance: Connection, name: str, *, force: bool = False) -> None:
-    """Drop an unfinished database of ours, where no one uses it and we may.
-
-    With `force` the sessions in it are ended: those of a restore program that was just ended itself.
-    """
+    """Drop an unfinished database of ours, where no one uses it and we may; `force` ends the sessions in it."""
+    statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+    if force:
+        # Refused where an autovacuum worker is in it; without the option the server ends that one itself.
+        with suppress(psycopg.Error):
+            maintenance.execute(statement + sql.SQL(" WITH (FORCE)"))
     with suppress(psycopg.Error):
-        statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
-        maintenance.execute(statement + sql.SQL(" WITH (FORCE)") if force else statement)
+        maintenance.execute(statement)
 
 
 def rename_database(maintenance: Connection, old: str, new: str) -> None:

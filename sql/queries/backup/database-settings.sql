@@ -15,7 +15,8 @@ SELECT statement
                           ELSE 'ALTER ROLE %1$I IN DATABASE %2$I SET %3$I TO %4$s' END,
                      pg_get_userbyid(setrole), :new, split_part(entry, '=', 1),
                      -- Lists of names are stored quoted, the others as they are.
-                     CASE WHEN split_part(entry, '=', 1) IN ('search_path', 'temp_tablespaces', 'local_preload_libraries',
+                     CASE WHEN entry LIKE '%=""' THEN quote_literal('')
+                          WHEN split_part(entry, '=', 1) IN ('search_path', 'temp_tablespaces', 'local_preload_libraries',
                                                              'session_preload_libraries')
                           THEN substr(entry, strpos(entry, '=') + 1)
                           ELSE quote_literal(substr(entry, strpos(entry, '=') + 1)) END)
@@ -28,7 +29,8 @@ SELECT statement
                      CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
       FROM old, aclexplode(datacl) AS a
     UNION ALL
-    SELECT 6, format('ALTER DATABASE %I OWNER TO %I', :new, pg_get_userbyid(datdba))
+    -- First: rights are granted in the owner's name.
+    SELECT 0, format('ALTER DATABASE %I OWNER TO %I', :new, pg_get_userbyid(datdba))
       FROM old WHERE pg_get_userbyid(datdba) <> current_user
   ) AS statements
  ORDER BY place, statement

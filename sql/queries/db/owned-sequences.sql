@@ -1,6 +1,6 @@
 -- Ascending sequences that feed a column of whole numbers: owned by it, or named in its default.
 -- effect: read-only
-SELECT DISTINCT n.nspname::text AS schema, c.relname::text AS name, s.seqincrement AS increment,
+SELECT DISTINCT n.nspname::text AS schema, c.relname::text AS name, s.seqincrement AS increment, s.seqmax AS most,
        tn.nspname::text AS table_schema, t.relname::text AS table_name, a.attname::text AS column_name
   FROM pg_sequence AS s
   JOIN pg_class AS c ON c.oid = s.seqrelid
@@ -21,5 +21,7 @@ SELECT DISTINCT n.nspname::text AS schema, c.relname::text AS name, s.seqincreme
   JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = feeds.number AND NOT a.attisdropped
   JOIN pg_type AS y ON y.oid = a.atttypid AND y.typname IN ('int2', 'int4', 'int8', 'numeric')
  WHERE s.seqincrement > 0
+   -- One that begins anew at its end may well be behind.
+   AND NOT s.seqcycle
    AND c.relpersistence <> 't'
  ORDER BY 1, 2
