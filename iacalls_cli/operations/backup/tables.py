@@ -20,7 +20,7 @@ from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.restore import archive_script
 from iacalls_cli.operations.backup.script import run_script
 from iacalls_cli.operations.backup.surroundings import NAME, TIMEOUT, unquote
-from iacalls_cli.operations.db.sequences import MovedSequence, advance_sequences
+from iacalls_cli.operations.db.sequences import MovedSequence, advance_sequences, move_sequence
 from iacalls_cli.queries import load_query
 
 QUALIFIED = rb"(" + NAME + rb")\.(" + NAME + rb")"
@@ -133,11 +133,7 @@ def restore_rows(
         for table, key in deferred:
             connection.execute(sql.SQL("ALTER TABLE {} ALTER CONSTRAINT {} NOT DEFERRABLE").format(table, key))
         for sequence, value, is_called in moves:
-            fetch(
-                connection,
-                load_query("backup/move-sequence"),
-                {"name": sequence, "value": value, "is_called": is_called},
-            )
+            move_sequence(connection, sequence, value, is_called=is_called)
         brought = [
             BroughtBack(shown(schema, name), shown(schema, name), count(connection, schema, name))
             for schema, name in selection.found

@@ -32,7 +32,7 @@ def advance_sequences(connection: Connection) -> list[MovedSequence]:
         statement = sql.SQL(
             "WITH highest AS (SELECT max({column}) AS value FROM {table}),"
             " behind AS (SELECT value::bigint AS value FROM highest, {sequence} AS s"
-            " WHERE value < {most}"
+            " WHERE value <= {most}"
             " AND (value > s.last_value OR (value = s.last_value AND NOT s.is_called)))"
             " SELECT setval({name}::regclass, value, true) FROM behind"
         )
@@ -50,3 +50,25 @@ def advance_sequences(connection: Connection) -> list[MovedSequence]:
             name = row["name"] if row["schema"] == "public" else f"{row['schema']}.{row['name']}"
             moved.append(MovedSequence(name, found[0] + row["increment"]))
     return moved
+
+
+def move_sequence(connection: Connection, name: str, value: int, *, is_called: bool) -> None:
+    """Move a sequence to where a dump says it was, where that is further on than it is.
+
+    `name` is quoted as SQL needs it; psycopg's errors come out as they are.
+    """
+    for row in fetch(connection, load_query("db/find-sequence"), {"name": name}):
+        sequence = sql.Identifier(row["schema"], row["name"])
+        statement = sql.SQL(
+            "SELECT setval({name}::regclass, {value}, {is_called}) FROM {sequence} AS s"
+            " WHERE {value} {further} s.last_value OR ({value} = s.last_value AND {is_called} AND NOT s.is_called)"
+        )
+        connection.execute(
+            statement.format(
+                name=sql.Literal(sequence.as_string()),
+                value=sql.Literal(value),
+                is_called=sql.Literal(is_called),
+                sequence=sequence,
+                further=sql.SQL(">" if row["is_ascending"] else "<"),
+            )
+        )
