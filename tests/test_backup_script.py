@@ -34,7 +34,7 @@ STATEMENTS = [
     b"INSERT INTO t VALUES (E'\\';\n', 'x\\', \"begin\");\n",
     b"SELECT /* ; /* nested; */ ' ;\n */ 1 -- '\n;\n",
     b"SELECT a$b$c, 1; ".rstrip() + b"\n",
-    b"CREATE VIEW v AS SELECT begin_at, \"end\" FROM t;\n",
+    b'CREATE VIEW v AS SELECT begin_at, "end" FROM t;\n',
 ]  # fmt: skip
 
 
@@ -73,14 +73,17 @@ def test_a_function_that_holds_a_copy_is_no_copy():
 
 
 @pytest.mark.parametrize(
-    "text", [b"SELECT 1", b"SELECT ';\n", b"SELECT $$;\n", b"/* SELECT 1;\n", b"COPY t FROM stdin;\n1\n", b"SELECT (1;\n"]
+    "text",
+    [b"SELECT 1", b"SELECT ';\n", b"SELECT $$;\n", b"/* SELECT 1;\n", b"COPY t FROM stdin;\n1\n", b"SELECT (1;\n"],
 )
 def test_a_script_that_ends_within_a_statement_is_cut_short(text):
     with pytest.raises(IacallsError, match="middle of a statement"):
         read(text)
 
 
-@pytest.mark.parametrize("line", [b"\\connect other", b"\\! rm -rf x", b"\\i other.sql", b"\\restrictive", b"\\.", b"\\copy t from x"])
+@pytest.mark.parametrize(
+    "line", [b"\\connect other", b"\\! rm -rf x", b"\\i other.sql", b"\\restrictive", b"\\.", b"\\copy t from x"]
+)
 def test_a_command_of_psql_is_never_obeyed(line):
     with pytest.raises(UsageError, match="command for psql"):
         read(b"SELECT 1;\n" + line + b"\n")
@@ -129,7 +132,7 @@ def session(server, empty_database):
 
 
 def test_what_is_read_is_run(session):
-    text = b"CREATE TABLE \"t;1\" (a text);\nCOPY public.\"t;1\" (a) FROM stdin;\n;'\n\\\\.\n\\.\nSELECT 1;\n" * 1
+    text = b'CREATE TABLE "t;1" (a text);\nCOPY public."t;1" (a) FROM stdin;\n;\'\n\\\\.\n\\.\nSELECT 1;\n' * 1
     run_script(session, [text], lambda statement: statement)
     assert session.execute('SELECT a FROM "t;1"').fetchall() == [(";'",), ("\\.",)]
 
@@ -143,7 +146,9 @@ def test_a_rule_may_leave_out_a_copy_with_its_rows(session):
 def test_an_error_names_the_statement_without_the_values_of_a_row(session):
     with pytest.raises(DatabaseError) as caught:
         run_script(session, [b"INSERT INTO public.nosuch VALUES ('$2b$12$secret');\n"], lambda statement: statement)
-    assert caught.value.message.endswith('"public.nosuch" does not exist (line 1 of the SQL) (in: INSERT INTO public.nosuch)')
+    assert caught.value.message.endswith(
+        '"public.nosuch" does not exist (line 1 of the SQL) (in: INSERT INTO public.nosuch)'
+    )
 
 
 def test_the_same_statement_over_and_over(session):

@@ -210,11 +210,6 @@ def make_locked(folder: Path) -> int:
         os.close(handle)
 
 
-def is_id(name: str) -> bool:
-    """Whether a folder of that name is a finished backup."""
-    return bool(ID.fullmatch(name)) and not name.endswith(PARTIAL)
-
-
 def age_key(backup: Backup) -> str:
     """What orders backups by age: the time in the name, which a damaged one has too."""
     # The last: a database's name may hold one too, a label may not.
