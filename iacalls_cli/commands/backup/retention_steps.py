@@ -32,13 +32,16 @@ def read_retention(daily: int | None, weekly: int | None, monthly: int | None, l
 def read_demands(max_age: str | None, min_size: str | None, max_shrink: str | None, proven: str | None) -> Demands:
     """What `check` demands: the options, else the config file, else what is usual."""
     config, usual = settings(), Demands()
-    age, size = max_age or config.max_age, min_size or config.min_size
-    shrink, proven = max_shrink or config.max_shrink, proven or config.max_proven_age
+    # An empty option is a variable that was not set in a script, and no wish for what is usual.
+    age = config.max_age if max_age is None else max_age
+    size = config.min_size if min_size is None else min_size
+    shrink = config.max_shrink if max_shrink is None else max_shrink
+    proven = config.max_proven_age if proven is None else proven
     return Demands(
-        read_duration("max-age", age) if age else usual.max_age,
-        read_size("min-size", size) if size else usual.min_size,
-        read_share("max-shrink", shrink) if shrink else usual.max_shrink,
-        read_duration("max-proven-age", proven) if proven else usual.max_proven_age,
+        usual.max_age if age is None else read_duration("max-age", age),
+        usual.min_size if size is None else read_size("min-size", size),
+        usual.max_shrink if shrink is None else read_share("max-shrink", shrink),
+        usual.max_proven_age if proven is None else read_duration("max-proven-age", proven),
     )
 
 
