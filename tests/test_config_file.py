@@ -2,10 +2,12 @@
 
 import os
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from iacalls_cli.config.backup import BackupSettings
 from iacalls_cli.config.file import config_files, load_config
 from iacalls_cli.errors import UsageError
 
@@ -132,3 +134,111 @@ def test_a_file_that_cannot_be_trusted_or_read(tmp_path, iacalls, text, mode, wo
     assert words in outcome.error
     assert "s3cret" not in outcome.error
     assert outcome.err.count("\n") == 1
+
+
+BACKUP = """
+[backup]
+directory = "/srv/backups"
+format = "directory"
+compress = "gzip:6"
+jobs = 2
+lock_wait = "30s"
+keep_daily = 7
+keep_weekly = 0
+keep_monthly = 12
+min_keep = 3
+max_age = "26h"
+max_proven_age = "35d"
+min_size = "10MB"
+max_shrink = "30%"
+on_start = "https://ping.example/start?a='b c'"
+on_success = ["/usr/local/bin/tell", "--backup of", ""]
+on_failure = "/usr/local/bin/tell --failed 'a b'"
+hook_timeout = "60s"
+"""
+
+
+def test_every_setting_of_backups_is_read(tmp_path):
+    settings = load_config([write(tmp_path / "config.toml", BACKUP)]).backup
+    assert settings == BackupSettings(
+        directory=Path("/srv/backups"),
+        format="directory",
+        compress="gzip:6",
+        jobs=2,
+        lock_wait="30s",
+        keep_daily=7,
+        keep_weekly=0,
+        keep_monthly=12,
+        min_keep=3,
+        max_age="26h",
+        max_proven_age="35d",
+        min_size="10MB",
+        max_shrink="30%",
+        on_start=("https://ping.example/start?a=b c",),
+        on_success=("/usr/local/bin/tell", "--backup of", ""),
+        on_failure=("/usr/local/bin/tell", "--failed", "a b"),
+        hook_timeout="60s",
+    )
+    assert {field.name for field in fields(settings) if not getattr(settings, field.name)} == {"keep_weekly"}
+
+
+def test_without_settings_of_backups_none_is_made_up():
+    assert load_config().backup == BackupSettings()
+
+
+def test_the_local_files_settings_of_backups_lie_over_the_personal_ones(tmp_path):
+    personal, local = config_files()
+    write(personal, '[backup]\njobs = 2\nmin_keep = 5\non_start = "true"\n')
+    write(local, "[backup]\njobs = 3\n")
+    settings = load_config().backup
+    assert (settings.jobs, settings.min_keep, settings.on_start) == (3, 5, ("true",))
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("mine", "{folder}/mine"), ("~/mine", "{home}/mine"), ("/srv/x", "/srv/x"), ("../x", "{folder}/../x")],
+)
+def test_the_folder_of_backups_belongs_to_its_file(tmp_path, said, meant):
+    personal, _ = config_files()
+    write(personal, f'[backup]\ndirectory = "{said}"\n')
+    wanted = meant.format(folder=personal.parent, home=Path.home())
+    assert load_config().backup.directory == Path(wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("keep = 7", "unknown key 'backup.keep'"),
+        ("on_sucess = 'x'", "unknown key 'backup.on_sucess'"),
+        ("jobs = '2'", "'backup.jobs' is not a number: 2"),
+        ("jobs = true", "'backup.jobs' is not a number"),
+        ("jobs = 0", "'backup.jobs' is not a number from 1 to 64: 0"),
+        ("jobs = 65", "'backup.jobs' is not a number from 1 to 64: 65"),
+        ("keep_daily = -1", "'backup.keep_daily' is not a number: -1"),
+        ("keep_daily = 1.5", "'backup.keep_daily' is not a number: 1.5"),
+        ("min_keep = []", "'backup.min_keep' is not a number"),
+        ("directory = 7", "'backup.directory' is not a text"),
+        ("directory = ''", "'backup.directory' is not a text"),
+        ("directory = '~nosuchuser/x'", "'backup.directory' names a home that does not exist"),
+        ("max_age = 26", "'backup.max_age' is not a text"),
+        ("lock_wait = 'soon'", "'backup.lock_wait' is not a time: soon"),
+        ("lock_wait = '5 d'", "'backup.lock_wait' is not a time: 5 d"),
+        ("on_start = ''", "'backup.on_start' is neither a command nor a URL"),
+        ("on_start = []", "'backup.on_start' is neither a command nor a URL"),
+        ("on_start = ['']", "'backup.on_start' is neither a command nor a URL"),
+        ("on_start = ['a', 1]", "'backup.on_start' is neither a command nor a URL"),
+        ("on_start = 7", "'backup.on_start' is neither a command nor a URL"),
+        ('on_start = "say \'"', "'backup.on_start' is neither a command nor a URL"),
+        ("on_start = 'https://ping.example/x --fast'", "'backup.on_start' has something behind its URL"),
+    ],
+)
+def test_what_is_wrong_with_backups_is_named(tmp_path, text, message):
+    path = write(tmp_path / "config.toml", f"[backup]\n{text}\n")
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        load_config([path])
+    assert str(path) in caught.value.message
+
+
+def test_backup_has_to_be_a_table(tmp_path):
+    with pytest.raises(UsageError, match="'backup' is not a table"):
+        load_config([write(tmp_path / "config.toml", "backup = 7\n")])

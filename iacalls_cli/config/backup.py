@@ -20,6 +20,7 @@ on_failure = "/usr/local/bin/tell --failed"
 hook_timeout = "60s"
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -55,6 +56,8 @@ class BackupSettings:
 
 
 KEYS = tuple(field.name for field in fields(BackupSettings))
+MOST_JOBS = 64
+LOCK_WAIT = re.compile(r"\d{1,9}\s*(ms|s|min|h)?")
 NUMBERS = ("jobs", "keep_daily", "keep_weekly", "keep_monthly", "min_keep")
 
 
@@ -76,9 +79,15 @@ def read_backup_settings(content: Mapping[str, Any], path: Path, *, is_local: bo
         elif key in NUMBERS:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise UsageError(f"{path}: 'backup.{key}' is not a number: {value}", f"write {key} = 2")
+            if key == "jobs" and not 1 <= value <= MOST_JOBS:
+                raise UsageError(
+                    f"{path}: 'backup.jobs' is not a number from 1 to {MOST_JOBS}: {value}", "write jobs = 2"
+                )
             values[key] = value
         elif not isinstance(value, str) or not value:
             raise UsageError(f"{path}: 'backup.{key}' is not a text", f'write {key} = "…"')
+        elif key == "lock_wait" and not LOCK_WAIT.fullmatch(value):
+            raise UsageError(f"{path}: 'backup.lock_wait' is not a time: {value}", "write for example 30s or 5min")
         else:
             values[key] = value
     if "directory" in values:
