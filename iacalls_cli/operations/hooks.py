@@ -95,6 +95,9 @@ def fetch_url(url: str, timeout: float) -> None:
         try:
             with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310, its scheme was looked at
                 answer.read(1024)
+        except urllib.error.HTTPError as error:
+            error.close()  # it is an answer as well
+            failures.append(error)
         except Exception as error:  # it is raised again in the thread that waits
             failures.append(error)
 
