@@ -182,6 +182,15 @@ def test_an_empty_value_is_refused_and_not_what_is_usual(check, store):
     assert "max-age is not a duration: " in outcome.error
 
 
+@pytest.mark.parametrize("command", ["check", "list", "prune"])
+def test_an_empty_folder_name_is_not_the_current_folder(iacalls, tmp_path, command):
+    make_folder(tmp_path, NOW)
+    outcome = iacalls("backup", command, "--directory", "")
+    assert outcome.code == 2
+    assert "the folder's name is empty" in outcome.error
+    assert iacalls("backup", command, "--directory", ".").code == 0
+
+
 def test_what_is_demanded_stands_in_the_config_file_and_options_win(iacalls, store, tmp_path):
     make_folder(store, NOW - 2 * HOUR, size=100)
     make_folder(store, NOW - HOUR, size=60)
