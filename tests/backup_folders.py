@@ -2,13 +2,24 @@
 
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from iacalls_cli.operations.backup.manifest import Manifest, StoredFile, hash_files, write_file, write_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, write_proof
 
 SERVER = "7000000000000000001"
+NOON = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
+
+
+def ids(folder: Path) -> list[str]:
+    """What is in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def days(count: int, start: datetime = NOON) -> list[datetime]:
+    """So many days, the last first."""
+    return [start - timedelta(days=number) for number in range(count)]
 
 
 def stamp(moment: datetime) -> str:
