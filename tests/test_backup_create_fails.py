@@ -105,8 +105,8 @@ def interrupt_some(server, name, begin, iacalls, folder, times, seed):
         process = begin(name, "--format", form, "--compress", compress, "--label", f"n{number}")
         time.sleep(chance.uniform(0.3, 1) * whole)
         process.send_signal(sent)
-        process.communicate()
-        assert process.returncode in (-sent, 130, 0)  # one may have ended before
+        said = process.communicate()[1].decode()
+        assert process.returncode in (-sent, 130, 0), said  # one may have ended before
         left = left_in(folder)
         unfinished += any(entry.endswith(".partial") for entry in left)
         if sent == signal.SIGTERM:

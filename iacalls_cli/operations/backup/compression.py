@@ -100,8 +100,10 @@ def compressing(path: Path, level: int, threads: int) -> Iterator[tuple[IO[bytes
             level, threads=threads, write_checksum=True, window_log=24, enable_ldm=True
         )
         compressor = zstandard.ZstdCompressor(compression_params=parameters)
-        with compressor.stream_writer(cast("IO[bytes]", file), closefd=False) as writer:
-            yield cast("IO[bytes]", writer), file.digest
+        writer = compressor.stream_writer(cast("IO[bytes]", file), closefd=False)
+        yield cast("IO[bytes]", writer), file.digest
+        # Not after a failure: what is still in it would be compressed for nothing, at high levels for long.
+        writer.close()
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
