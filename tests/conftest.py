@@ -153,9 +153,9 @@ def use(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     return choose
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def large_database(server: TestServer) -> Iterator[str]:
-    """The name of a database whose dump takes long enough to be caught at it."""
+    """The name of a database whose dump takes long enough to be caught at it; tests only add rows to it."""
     name = server.create_database()
     with server.connect(name, OWNER) as owner:
         owner.execute(LARGE)
