@@ -8,9 +8,11 @@ import subprocess
 import threading
 import time
 
+import psycopg
 import pytest
 
 from iacalls_cli.database.programs import choose_programs
+from iacalls_cli.operations.backup.snapshot import exported_snapshot
 from iacalls_cli.operations.backup.store import Store, read_backup
 from tests.backup_folder import left_in, wait_until
 from tests.command_line import start_process
@@ -196,6 +198,19 @@ def test_a_job_ended_in_its_own_snapshot_leaves_nothing(server, large_database, 
     assert "the connection was lost" in outcome.error
     assert left_in(backup_folder) == []
     assert has_no_session(server)
+
+
+def test_an_interrupt_within_a_savepoint_is_told_as_one(connection):
+    """psycopg would speak of transactions in a wrong order, and SIGTERM end in an error."""
+
+    def interrupt_before_a_block():
+        with exported_snapshot(connection, "1s"):
+            psycopg.Transaction(connection).__enter__()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_before_a_block()
+    connection.close()  # as the command line closes it
 
 
 def test_too_little_room_is_told_before_dumping(large_database, use, create_backup, backup_folder, monkeypatch):

@@ -131,7 +131,9 @@ def test_the_standard_programs_alone_bring_a_backup_back(
     use(filled_database)
     made, manifest = new_backup("--format", form, "--compress", compress)
     folder = choose_programs(server.major).folder
-    if (form != "plain" and not (folder / "pg_restore").exists()) or (form == "plain" and not (folder / "psql").exists()):
+    if (form != "plain" and not (folder / "pg_restore").exists()) or (
+        form == "plain" and not (folder / "psql").exists()
+    ):
         pytest.skip("the programs are not all there")
     target, (archive,) = server.dsn(empty_database), [path for path in made.iterdir() if path.name.startswith("dump")]
     if form == "plain":

@@ -100,8 +100,8 @@ def compressing(path: Path, level: int, threads: int) -> Iterator[tuple[IO[bytes
             level, threads=threads, write_checksum=True, window_log=24, enable_ldm=True
         )
         compressor = zstandard.ZstdCompressor(compression_params=parameters)
-        writer = compressor.stream_writer(cast("IO[bytes]", file), closefd=False)
-        yield cast("IO[bytes]", writer), file.digest
+        writer = cast("IO[bytes]", compressor.stream_writer(cast("IO[bytes]", file), closefd=False))
+        yield writer, file.digest
         # Not after a failure: what is still in it would be compressed for nothing, at high levels for long.
         writer.close()
 
