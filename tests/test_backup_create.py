@@ -11,6 +11,7 @@ import pytest
 from iacalls_cli.operations.backup import create
 from iacalls_cli.operations.backup.store import read_backup
 from tests.backup_folder import left_in
+from tests.command_line import run_terminal
 from tests.servers import OWNER, READER, STRANGER
 
 
@@ -235,3 +236,11 @@ def test_limits_on_transactions_do_not_end_a_long_dump(server, filled_database, 
 
     monkeypatch.setattr(create, "run_dump", run_long)
     assert create_backup().code == 0
+
+
+def test_a_terminal_sees_the_tables_go_by(server, filled_database, backup_folder):
+    env = {"IACALLS_DSN": server.dsn(filled_database, OWNER)}
+    code, screen = run_terminal("backup", "create", "--directory", str(backup_folder), env=env)
+    assert code == 0, screen
+    assert "call_records" in screen
+    assert "is complete and read back" in screen
