@@ -1,5 +1,6 @@
 """What is to be restored: a backup of ours, or a file or folder that pg_dump wrote."""
 
+import secrets
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ PLAIN_MAGIC = b"PostgreSQL database dump"
 CLUSTER_MAGIC = b"PostgreSQL database cluster dump"
 PLAIN_END = b"PostgreSQL database dump complete"
 HEAD_BYTES = 4096
+NAME_CHARACTERS = 60  # a file's name may be as long as the system lets any be
 # The first pg_restore to read each version of the archive format; older ones are read by all of today's.
 READERS = {15: 16, 16: 17}
 
@@ -114,6 +116,11 @@ def check_material(material: Material) -> list[str]:
     return notes
 
 
+def unpacked_name(material: Material) -> str:
+    """A folder's name for one restore alone: several may bring the same backup back at once."""
+    return f"restore-of-{material.name[:NAME_CHARACTERS]}-{secrets.token_hex(4)}"
+
+
 @contextmanager
 def unpacked(material: Material, store: Store) -> Iterator[Path]:
     """A path that pg_restore can read; what has to be decompressed for that is gone afterwards."""
@@ -122,14 +129,14 @@ def unpacked(material: Material, store: Store) -> Iterator[Path]:
         if not is_compressed(path):
             yield path
             return
-        with store.partial(f"restore-of-{material.name}") as folder:
+        with store.partial(unpacked_name(material)) as folder:
             decompress(path, folder / "dump")
             yield folder / "dump"
         return
     if not any(path.glob("*.zst")):
         yield path
         return
-    with store.partial(f"restore-of-{material.name}") as folder:
+    with store.partial(unpacked_name(material)) as folder:
         for file in path.iterdir():
             if file.suffix == ".zst":
                 decompress(file, folder / file.stem)

@@ -1,6 +1,7 @@
 """Bringing a dump back into a new database: never over an existing one, whole or not at all."""
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.script import COPY_FROM, Rule, run_script
 from iacalls_cli.operations.backup.snapshot import copied_rows, count_table, read_source
 from iacalls_cli.operations.backup.surroundings import TIMEOUT_MAJOR, Surroundings, read_surroundings
+from iacalls_cli.operations.backup.verify import list_archive
 from iacalls_cli.operations.db.sequences import advance_sequences
 from iacalls_cli.operations.db.unfinished import Making, drop_database, lock_creation
 from iacalls_cli.queries import load_query
@@ -30,6 +32,9 @@ Progress = Callable[[str, int, int], None]
 OpenDatabase = Callable[[str], AbstractContextManager[Connection]]
 OpenClient = Callable[[str], Client]
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+LATE = re.compile(
+    r"\d+; \d+ \d+ (?:BLOB METADATA|ACL - LARGE OBJECT|DEFAULT ACL|PUBLICATION|SUBSCRIPTION|EVENT TRIGGER) "
+)
 FILLING = re.compile(
     rb"INSERT INTO |SELECT pg_catalog\.(?:setval|lo\w*)\(|REFRESH MATERIALIZED VIEW |"
     rb"(?:ALTER|COMMENT ON|GRANT\s.+\sON|REVOKE\s.+\sON) LARGE OBJECT ",
@@ -207,7 +212,9 @@ def restore_archive(
     sections = ("--section=data", "--section=post-data")
     if client.programs.major >= TIMEOUT_MAJOR > surroundings.major:
         # Its first statement is one that this server does not know.
-        run_script(connection, archive_script(client, plan.archive, *sections), surroundings.apply)
+        run_script(
+            connection, archive_script(client, plan.archive, *sections), surroundings.apply, surroundings.pardons
+        )
         return
     manifest = plan.material.manifest
     rows = {(table.schema, table.name): table for table in manifest.tables} if manifest else {}
@@ -221,6 +228,18 @@ def restore_archive(
                     progress(str(table), min(done, table.rows), table.rows)
             wait_a_moment(running)
         running.check()
+    run_script(connection, late_rights(client, plan.archive), surroundings.keep_rights)
+
+
+def late_rights(client: Client, archive: Path) -> Iterator[bytes]:
+    """The SQL of what has an owner or is a right, and is no part of an archive's first section."""
+    entries = [line for line in list_archive(archive, client.programs.major) if LATE.match(line)]
+    if not entries:
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".list", encoding="utf-8") as chosen:
+        chosen.writelines(f"{line}\n" for line in entries)
+        chosen.flush()
+        yield from archive_script(client, archive, f"--use-list={chosen.name}")
 
 
 def compare_rows(material: Material, tables: tuple[TableRows, ...]) -> list[str]:

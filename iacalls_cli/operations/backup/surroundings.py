@@ -75,6 +75,11 @@ class Surroundings:
             return None
         return statement
 
+    def keep_rights(self, statement: bytes) -> None:
+        """A rule that runs nothing, and keeps owners and rights for the end."""
+        if OWNER.fullmatch(statement) or GRANT.fullmatch(statement):
+            self.apply(statement)
+
     def pardons(self, statement: bytes, error: psycopg.Error) -> bool:
         """Whether a restore goes on after an error: an extension this role may not make, or nothing to be removed.
 

@@ -160,7 +160,7 @@ def script_of(
 
 def require_empty_table(connection: Connection, schema: str, name: str) -> None:
     """Raise `IacallsError` where a table holds rows, or is not there."""
-    query = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(schema, name))
+    query = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(sql.Identifier(schema, name))
     row = connection.execute(query).fetchone()
     if row is None or row[0]:
         raise IacallsError(
@@ -185,7 +185,7 @@ def defer_keys(connection: Connection, schema: str, name: str) -> list[tuple[sql
 
 def count(connection: Connection, schema: str, name: str) -> int:
     """A table's rows."""
-    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, name))).fetchone()
+    row = connection.execute(sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, name))).fetchone()
     return int(row[0]) if row else 0
 
 
