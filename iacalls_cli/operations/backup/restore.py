@@ -31,6 +31,7 @@ from iacalls_cli.queries import load_query
 Progress = Callable[[str, int, int], None]
 OpenDatabase = Callable[[str], AbstractContextManager[Connection]]
 OpenClient = Callable[[str], Client]
+USUAL_TABLESPACE = "pg_default"
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 LATE = re.compile(
     r"\d+; \d+ \d+ (?:BLOB METADATA|ACL - LARGE OBJECT|DEFAULT ACL|PUBLICATION|SUBSCRIPTION|EVENT TRIGGER) "
@@ -107,7 +108,9 @@ def create_empty(maintenance: Connection, name: str, material: Material, like: s
     encoded = statement + sql.SQL(" ENCODING {}").format(sql.Literal(facts["encoding"]))
     options = [encoded + locale_of(facts)]
     if like:
-        options[0] += sql.SQL(" TABLESPACE {}").format(sql.Identifier(place["tablespace"]))
+        # The usual one needs a right only where it is named.
+        if place["tablespace"] != USUAL_TABLESPACE:
+            options[0] += sql.SQL(" TABLESPACE {}").format(sql.Identifier(place["tablespace"]))
     else:
         # Another server may not know that locale; what it sorts by itself will do.
         options.append(encoded + sql.SQL(" LC_COLLATE 'C' LC_CTYPE 'C'") if facts["encoding"] != "UTF8" else encoded)
