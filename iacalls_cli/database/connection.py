@@ -23,6 +23,7 @@ from iacalls_cli.errors import ConnectionFailed, DatabaseError, PasswordNeeded
 Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_SECONDS = 10
 EMBEDDED_SECONDS = 60
+KEEPALIVE_SECONDS = 60
 # What a server says, or does, that is just starting or recovering from a crash.
 NOT_READY = ("the database system is", "server closed the connection unexpectedly")
 
@@ -79,6 +80,8 @@ def open_session(
         "application_name": f"iacalls/{command}",
         "client_encoding": "UTF8",
         "connect_timeout": resolved.get("connect_timeout") or CONNECT_SECONDS,
+        # Firewalls forget connections that are quiet for minutes.
+        "keepalives_idle": resolved.get("keepalives_idle") or KEEPALIVE_SECONDS,
     }
     with environment(dict.fromkeys(foreign_variables(target, parameters))):
         try:
@@ -158,6 +161,8 @@ def settle(connection: Connection, read_only: bool, limits: Limits) -> None:
         "statement_timeout": limits.statement_timeout,
         "lock_timeout": limits.lock_timeout,
         "idle_in_transaction_session_timeout": "5min",
+        # A session may wait for a restore beside it, or for somebody who is asked.
+        "idle_session_timeout": "0",
         "default_transaction_read_only": "on" if read_only else "off",
     }
     calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from iacalls_cli.config.target import Target
@@ -144,11 +145,14 @@ def connect_client(session: Session, target: Target, command: str, *, major: int
     """
     info = session.connection.info
     parameters = connection_parameters(target)
-    if parameters.pop("sslpassword", None):
+    if secrets_given := [name for name in secret_keywords() if parameters.get(name)]:
         raise UsageError(
-            "the client programs would show the sslpassword to other users (ps)", "use a key without one, in a file"
+            f"the client programs would show {secrets_given[0]} to other users (ps)", "use a file instead, or none"
         )
     wants_tls = resolve(parameters).get("sslmode") in ENCRYPTED
+    if session.connection.pgconn.ssl_in_use and not wants_tls:
+        # As this session is: "prefer" would let the programs fall back.
+        parameters["sslmode"] = "require"
     programs = choose_programs(
         max(info.server_version // 10_000, major), encrypted=bool(session.connection.pgconn.ssl_in_use) or wants_tls
     )
@@ -165,6 +169,12 @@ def connect_client(session: Session, target: Target, command: str, *, major: int
     environment.update(LC_ALL="C", LANGUAGE="C")
     application = f"iacalls/{command} {secrets.token_hex(4)}"
     return Client(programs, make_conninfo(**parameters, application_name=application), application, environment)
+
+
+def secret_keywords() -> list[str]:
+    """libpq's secrets but for the password, which has a variable of its own."""
+    options = pq.Conninfo.get_defaults()
+    return [option.keyword.decode() for option in options if option.dispchar == b"*" and option.keyword != b"password"]
 
 
 @dataclass
@@ -198,13 +208,16 @@ class RunningProgram:
             raise IacallsError(f"{self.name} failed: {self.cause()}")
 
     def cause(self) -> str:
-        """What it said went wrong: its first error with the detail behind it."""
+        """What it said went wrong: its first error.
+
+        Never the server's DETAIL behind it: of a row that breaks a constraint that shows every value.
+        """
+        own = f"{self.name}: detail: "
         for number, line in enumerate(self.lines):
             if "error:" in line or "FATAL:" in line or line.startswith("ERROR"):
-                detail = next(
-                    (more for more in self.lines[number + 1 :] if more.startswith(("DETAIL:", "pg_dump: detail:"))), ""
-                )
-                return f"{line.removeprefix(f'{self.name}: ').removeprefix('error: ')} {detail}".strip()
+                detail = next((more for more in self.lines[number + 1 :] if more.startswith(own)), "")
+                shown = line.removeprefix(f"{self.name}: ").removeprefix("error: ")
+                return f"{shown} {detail.removeprefix(own)}".strip()
         code = self.process.returncode
         return (self.lines or [f"ended by signal {-code}" if code < 0 else "it said nothing"])[-1]
 

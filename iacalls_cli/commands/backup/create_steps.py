@@ -12,6 +12,7 @@ from iacalls_cli.commands.backup.store import backups_answer, open_store, settin
 from iacalls_cli.commands.run import Run
 from iacalls_cli.config.backup import BackupSettings
 from iacalls_cli.database.connection import Limits
+from iacalls_cli.database.parameters import connection_parameters, describe, resolve
 from iacalls_cli.database.programs import connect_client
 from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.backup.amounts import read_duration
@@ -41,17 +42,17 @@ def create_one(
 ) -> None:
     """Make one backup as the options and the config file say."""
     config = settings()
-    format = format or config.format or "custom"  # noqa: A001, see above
-    if format not in FORMATS:
-        raise UsageError(f"--format cannot be {format!r}", f"it is {', '.join(FORMATS)}")
-    dump = DumpPlan(
-        contents,
-        format,
-        read_compression(compress or config.compress or "zstd:1"),
-        jobs or config.jobs or usable_cores(),
-        read_lock_wait(config.lock_wait or LOCK_WAIT),
-    )
     with told(run, config, is_dry=run.dry_run) as report:
+        format = format or config.format or "custom"  # noqa: A001, see above
+        if format not in FORMATS:
+            raise UsageError(f"--format cannot be {format!r}", f"it is {', '.join(FORMATS)}")
+        dump = DumpPlan(
+            contents,
+            format,
+            read_compression(compress or config.compress or "zstd:1"),
+            jobs or config.jobs or usable_cores(),
+            read_lock_wait(config.lock_wait or LOCK_WAIT),
+        )
         make(run, dump, directory, label, report, prune=prune)
 
 
@@ -97,6 +98,7 @@ def told(run: Run, config: BackupSettings, *, is_dry: bool) -> Iterator[Report]:
 def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: Report, *, prune: bool) -> None:
     """The job itself."""
     store, target = open_store(directory), run.target()
+    report.target = str(describe(target, resolve(connection_parameters(target))))
     with run.session(target=target, limits=Limits("0", dump.lock_wait)) as session:
         report.target = str(session.place)
         with named_lock_waits(session.connection, dump.lock_wait):
@@ -118,9 +120,9 @@ def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: R
             backup = create_backup(session.connection, client, store, plan, progress)
     report.file = str(backup.folder)
     diagnostics.note(f"{backup.id} is complete and read back: {backup.folder}")
+    run.write(backups_answer([backup], run.output))
     if prune:
         prune_store(run, store, read_retention(None, None, None, None), after=backup)
-    run.write(backups_answer([backup], run.output))
 
 
 def usable_cores() -> int:

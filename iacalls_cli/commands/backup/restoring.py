@@ -33,7 +33,7 @@ def rehearse(
     Rows per table, the structure, the updated_at triggers and every report are tried, then the scratch
     database is dropped. It is on the embedded server, or on the server that --dsn or --profile names.
     """
-    from iacalls_cli.commands.backup.restore_steps import rehearse_backup
+    from iacalls_cli.commands.backup.rehearse_steps import rehearse_backup
 
     rehearse_backup(run, directory, backup, jobs)
 
@@ -89,6 +89,7 @@ def restore(
     what will be lost, asks for the name, swaps the two in one transaction and keeps the old one for
     `iacalls backup undo`. The rows are counted and compared with the backup's manifest.
     """
+    from iacalls_cli.commands.backup import replace_steps
     from iacalls_cli.commands.backup import restore_steps as steps
     from iacalls_cli.commands.backup.store import open_store
     from iacalls_cli.operations.backup.material import find_material
@@ -114,7 +115,7 @@ def restore(
         wanted = "schema" if schema_only or contents == "schema" else "full"
         steps.restore_into(run, material, store, into, wanted, steps.choose_jobs(jobs))
     elif replace:
-        steps.replace_database(run, material, store, steps.choose_jobs(jobs))
+        replace_steps.replace_database(run, material, backup, store, steps.choose_jobs(jobs))
     else:
         steps.restore_tables(run, material, store, tuple(table or ()), data_only=data_only)
 
@@ -133,6 +134,6 @@ def undo(run: Run) -> None:
 
     What it had become meanwhile is kept under a dated name too, and what of that is newer is shown first.
     """
-    from iacalls_cli.commands.backup.restore_steps import undo_replace
+    from iacalls_cli.commands.backup.replace_steps import undo_replace
 
     undo_replace(run)

@@ -56,7 +56,7 @@ def backups_answer(backups: Sequence[Backup], output: Format) -> Answer:
 
 def backup_row(backup: Backup) -> tuple[str | int | None, ...]:
     """One backup's row; a damaged manifest leaves most of it empty."""
-    finding = backup.problem or backup.proof.damage
+    finding = backup.problem or backup.proof.damage or backup.proof.failure
     manifest = backup.manifest
     if manifest is None:
         return (backup.id, backup.state, *[None] * (len(COLUMNS) - 4), str(backup.folder), finding)

@@ -79,13 +79,10 @@ class HashedFile(io.RawIOBase):
         return done
 
     def close(self) -> None:
-        """Close it once what was written is on the disk, and no longer in memory only."""
+        """Close it once what was written is on the disk."""
         if not self.closed:
             try:
                 os.fsync(self.handle)
-                # So that reading it back reads the disk, not the memory it was written from.
-                if hasattr(os, "posix_fadvise"):
-                    os.posix_fadvise(self.handle, 0, 0, os.POSIX_FADV_DONTNEED)
             finally:
                 os.close(self.handle)
                 super().close()

@@ -11,7 +11,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.programs import Client
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.catalogue import write_catalogue
-from iacalls_cli.operations.backup.dump import DumpPlan, run_dump
+from iacalls_cli.operations.backup.dump import DumpPlan, compress_directory, run_dump
 from iacalls_cli.operations.backup.manifest import (
     Manifest,
     TableRows,
@@ -25,6 +25,7 @@ from iacalls_cli.operations.backup.snapshot import (
     copied_rows,
     count_table,
     exported_snapshot,
+    lock_tables,
     migration_head,
     named_lock_waits,
     read_source,
@@ -96,14 +97,17 @@ def create_backup(connection: Connection, client: Client, store: Store, plan: Cr
             ):
                 # The tables and facts of the snapshot: some may have come and gone since the plan was made.
                 source = read_source(connection)
+                lock_tables(connection, source)
                 watch = Watch(connection, source, client, plan.dump.contents, progress)
                 written = run_dump(client, plan.dump, folder, snapshot, watch)
                 tables = watch.finish()
                 head, reports = migration_head(connection, source), working_reports(connection)
                 write_catalogue(folder, read_catalogue(connection))
+            written |= compress_directory(plan.dump, folder)
             paths = [str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()]
             for path in paths:
                 (folder / path).chmod(0o600)
+            sync_files(folder, paths)
             files = hash_files(folder, paths)
             manifest = Manifest(
                 id=name,
@@ -131,7 +135,6 @@ def create_backup(connection: Connection, client: Client, store: Store, plan: Cr
             read_whole(folder, manifest)
             write_manifest(folder, manifest)
             write_proof(folder, Proof(manifest_digest(folder), verified_at=utc_now()))
-            sync_all(folder, paths)
             return read_backup(store.publish(folder))
     except OSError as error:
         raise IacallsError(
@@ -177,11 +180,13 @@ class Watch:
         return tuple(sorted(self.counted, key=lambda table: (table.schema, table.name)))
 
 
-def sync_all(folder: Path, paths: list[str]) -> None:
-    """Make the files pg_dump wrote itself outlive a crash of the machine."""
+def sync_files(folder: Path, paths: list[str]) -> None:
+    """Have files written to the disk, and forgotten in memory: reading them back then reads the disk."""
     for path in [*paths, *{str(Path(path).parent) for path in paths}]:
         handle = os.open(folder / path, os.O_RDONLY)
         try:
             os.fsync(handle)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(handle)

@@ -68,8 +68,17 @@ def run_dump(client: Client, plan: DumpPlan, folder: Path, snapshot: str, watch:
             watch()
             wait_a_moment(dump)
         dump.check()
-    if plan.compression.method != "zstd":
+    return {}
+
+
+def compress_directory(plan: DumpPlan, folder: Path) -> dict[str, str]:
+    """Compress the tables of a dump in directory format, where zstd is wanted; returns the files' SHA-256.
+
+    Apart from the dump, so that the server need not keep its snapshot for that.
+    """
+    if plan.format != "directory" or plan.compression.method != "zstd":
         return {}
+    target = folder / NAMES[plan.format]
     return {
         f"{target.name}/{path.name}.zst": compress_file(path, plan.compression.level, plan.jobs)
         for path in sorted(target.glob("*.dat"))

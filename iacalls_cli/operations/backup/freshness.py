@@ -38,7 +38,7 @@ def check_backups(store: Store, demands: Demands, now: datetime) -> list[CheckLi
     """All checks of all databases in a store. Reads manifests and the sizes of files, and takes no lock."""
     backups = store.backups()
     lines = []
-    groups: dict[tuple[str, ...], list[Backup]] = {}
+    groups: dict[str, list[Backup]] = {}
     for backup in backups:
         if backup.state == "damaged":
             finding = f"{backup.id}: {backup.problem or backup.proof.damage}"
@@ -46,7 +46,8 @@ def check_backups(store: Store, demands: Demands, now: datetime) -> list[CheckLi
         elif missing := missing_bytes(backup):
             lines.append(CheckLine(database_of(backup), "files", "problem", f"{backup.id}: {missing}"))
         if backup.manifest and backup.manifest.contents == FULL:
-            groups.setdefault(backup.manifest.group, []).append(backup)
+            # By name: after an upgrade or a failover the server's identifier is another one.
+            groups.setdefault(backup.database, []).append(backup)
     for group in groups.values():
         lines += check_group(group, demands, now)
     if not groups:

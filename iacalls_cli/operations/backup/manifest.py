@@ -99,6 +99,11 @@ class Manifest:
         return int(self.client.split(".")[0])
 
     @property
+    def server_major(self) -> int:
+        """The major version of the server it is of."""
+        return int(self.database["server_version"].split(".")[0])
+
+    @property
     def group(self) -> tuple[str, str, str]:
         """What is compared with one another and kept together: a database, and what of it."""
         return self.database["system_identifier"], self.database["name"], self.contents

@@ -57,7 +57,8 @@ class Material:
 def find_material(store: Store, name: str) -> Material:
     """What an id or a path means; raises `UsageError` for a path that is no dump, or an unknown id."""
     path = Path(name).expanduser()
-    if "/" not in name and not path.exists():
+    # A backup before a file that happens to have its name here.
+    if "/" not in name and (not path.exists() or (store.directory / name).is_dir()):
         return of_backup(store.find(name))
     if not path.exists():
         raise UsageError(f"there is no file {name}", "check the path; `iacalls backup list` shows the backups")
@@ -101,7 +102,7 @@ def reader_of(head: bytes) -> int:
 
 
 def check_material(material: Material) -> list[str]:
-    """Check what can be checked before a restore; returns what cannot be for a file that is not ours.
+    """Check what can be checked before a restore; returns what is known against a backup, or cannot be checked.
 
     Raises `IacallsError` where a backup of ours is not what it was, or a plain dump has no end.
     """
@@ -109,7 +110,7 @@ def check_material(material: Material) -> list[str]:
     if backup is not None and backup.manifest is not None:
         if damage := next(compare_files(backup.folder, backup.manifest), ""):
             raise IacallsError(f"{backup.id} is damaged: {damage}", "restore another one; `iacalls backup list`")
-        return []
+        return [f"{backup.id}: {known}" for known in (backup.proof.damage, backup.proof.failure) if known]
     notes = ["no manifest: neither checksums nor rows per table can be compared"]
     if material.format == "plain":
         require_end(material.path, PLAIN_END)

@@ -16,7 +16,8 @@ class Proof:
     """When a backup was last read whole and found good, and when it was last restored and found good.
 
     `manifest` is the SHA-256 of the manifest that was looked at; times are UTC or ''. `damage` is
-    what the last check found wrong, or ''.
+    what the last check found wrong, or ''; `failure` is why the last rehearsal could not be made,
+    which may be the scratch server's fault.
     """
 
     manifest: str
@@ -24,6 +25,7 @@ class Proof:
     proven_at: str = ""
     proven_on: str = ""
     damage: str = ""
+    failure: str = ""
 
 
 def write_proof(folder: Path, proof: Proof) -> None:

@@ -34,7 +34,8 @@ OpenClient = Callable[[str], Client]
 USUAL_TABLESPACE = "pg_default"
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 LATE = re.compile(
-    r"\d+; \d+ \d+ (?:BLOB METADATA|ACL - LARGE OBJECT|DEFAULT ACL|PUBLICATION|SUBSCRIPTION|EVENT TRIGGER) "
+    r"\d+; \d+ \d+ (?:BLOB METADATA|ACL - LARGE OBJECT|DEFAULT ACL|PUBLICATION|SUBSCRIPTION|EVENT TRIGGER"
+    r"|STATISTICS|INDEX|CONSTRAINT) "
 )
 FILLING = re.compile(
     rb"INSERT INTO |SELECT pg_catalog\.(?:setval|lo\w*)\(|REFRESH MATERIALIZED VIEW |"
@@ -221,7 +222,10 @@ def restore_archive(
         return
     manifest = plan.material.manifest
     rows = {(table.schema, table.name): table for table in manifest.tables} if manifest else {}
+    run_script(connection, late_rights(client, plan.archive), surroundings.keep_rights)
     options = [*sections, "--exit-on-error", "--no-owner", "--no-privileges", "--no-password", f"--jobs={plan.jobs}"]
+    if surroundings.lacking_tablespaces:
+        options.insert(0, "--no-tablespaces")
     if plan.material.format == "tar":
         options.pop()
     with client.start("pg_restore", *options, f"--dbname={client.conninfo}", str(plan.archive)) as running:
@@ -231,11 +235,10 @@ def restore_archive(
                     progress(str(table), min(done, table.rows), table.rows)
             wait_a_moment(running)
         running.check()
-    run_script(connection, late_rights(client, plan.archive), surroundings.keep_rights)
 
 
 def late_rights(client: Client, archive: Path) -> Iterator[bytes]:
-    """The SQL of what has an owner or is a right, and is no part of an archive's first section."""
+    """The SQL of what has an owner, a right or a tablespace, and is no part of an archive's first section."""
     entries = [line for line in list_archive(archive, client.programs.major) if LATE.match(line)]
     if not entries:
         return

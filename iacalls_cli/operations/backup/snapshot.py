@@ -16,6 +16,7 @@ from iacalls_cli.operations.backup.manifest import TableRows
 from iacalls_cli.queries import load_query, load_topic
 
 NAMED_RELATIONS = 5
+LOCKED_AT_ONCE = 500
 LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -124,6 +125,18 @@ def exported_snapshot(connection: Connection, lock_wait: str) -> Iterator[tuple[
             connection.execute("SELECT set_config(name, %s, true) FROM pg_settings WHERE name = %s", [value, name])
         row = fetch(connection, load_query("backup/export-snapshot"))[0]
         yield row["snapshot"], row["taken"]
+
+
+def lock_tables(connection: Connection, source: Source) -> None:
+    """Keep tables from being emptied or dropped until the transaction ends, as pg_dump does with its own locks.
+
+    Without it, a TRUNCATE that waits for pg_dump would come between that and a count of rows.
+    """
+    tables = [sql.Identifier(table.schema, table.name) for table in source.tables]
+    for start in range(0, len(tables), LOCKED_AT_ONCE):
+        some = sql.SQL(", ONLY ").join(tables[start : start + LOCKED_AT_ONCE])
+        with database_errors():
+            connection.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(some))
 
 
 def count_table(connection: Connection, relation: Relation) -> TableRows:

@@ -84,12 +84,15 @@ class Store:
         backups = self.backups()
         if not backups:
             raise UsageError(f"there is no backup in {self.directory}", "`iacalls backup create` makes one")
-        databases = {backup.database for backup in backups if backup.database}
-        if name == NEWEST and len(databases) > 1:
-            known = ", ".join(sorted(databases))
-            raise UsageError(f"{self.directory} holds backups of several databases", f"name one of them: {known}")
-        if name == NEWEST or name in databases:
-            own = [backup for backup in backups if name in (NEWEST, backup.database)]
+        own = [backup for backup in backups if name in (NEWEST, backup.database)]
+        if own:
+            sources = {backup.manifest.group[:2] for backup in own if backup.manifest}
+            if len(sources) > 1:
+                raise UsageError(
+                    f"{self.directory} holds backups of several databases or servers: "
+                    f"{', '.join(sorted({database for _, database in sources}))}",
+                    "name a backup by its id; `iacalls backup list` shows them all",
+                )
             full = (backup for backup in own if backup.manifest is None or backup.manifest.contents == "full")
             return next(full, own[0])
         exact = [backup for backup in backups if backup.id == name]

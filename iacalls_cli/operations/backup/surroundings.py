@@ -1,4 +1,4 @@
-"""What a dump needs around it: roles, extensions, settings. What is missing is named and left out."""
+"""What a dump needs around it: roles, extensions, tablespaces, settings. What is missing is named and left out."""
 
 import re
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ REMOVAL = re.compile(rb"DROP\s|ALTER\s.+\sDROP\s", re.DOTALL)
 # What a dump made with --create begins with: it concerns the server's other databases.
 WHOLE_DATABASE = re.compile(rb"(?:CREATE|DROP|ALTER)\s+DATABASE\s")
 STATISTICS = re.compile(rb"SELECT \* FROM pg_catalog\.pg_restore_(?:relation|attribute)_stats\(")
+TABLESPACE = re.compile(rb"SET default_tablespace = (" + NAME + rb");\s*")
 AUTHORIZATION = re.compile(rb"(?:RE)?SET SESSION AUTHORIZATION")
 TIMEOUT = b"SET transaction_timeout"
 TIMEOUT_MAJOR = 17  # what older servers do not know
@@ -39,11 +40,13 @@ class Surroundings:
     roles: frozenset[str]
     assumable: frozenset[str]
     extensions: frozenset[str]
+    tablespaces: frozenset[str]
     major: int
     role: str
     lacking_roles: dict[str, None] = field(default_factory=dict)
     lacking_owners: dict[str, None] = field(default_factory=dict)
     lacking_extensions: dict[str, None] = field(default_factory=dict)
+    lacking_tablespaces: dict[str, None] = field(default_factory=dict)
     forbidden_extensions: dict[str, None] = field(default_factory=dict)
     refused: dict[str, None] = field(default_factory=dict)
     rights: list[bytes] = field(default_factory=list)
@@ -58,6 +61,11 @@ class Surroundings:
             raise UsageError(
                 "the file makes, changes or drops a database itself", "make the dump without --create, or name another"
             )
+        if tablespace := TABLESPACE.fullmatch(statement):
+            name = unquote(tablespace[1])
+            if name not in self.tablespaces:
+                self.lacking_tablespaces[name] = None
+                return b"SET default_tablespace = '';"
         if extension := EXTENSION.match(statement):
             name = unquote(extension[1])
             if name not in self.extensions:
@@ -76,8 +84,8 @@ class Surroundings:
         return statement
 
     def keep_rights(self, statement: bytes) -> None:
-        """A rule that runs nothing, and keeps owners and rights for the end."""
-        if OWNER.fullmatch(statement) or GRANT.fullmatch(statement):
+        """A rule that runs nothing, keeps owners and rights for the end, and notes missing tablespaces."""
+        if OWNER.fullmatch(statement) or GRANT.fullmatch(statement) or TABLESPACE.fullmatch(statement):
             self.apply(statement)
 
     def pardons(self, statement: bytes, error: psycopg.Error) -> bool:
@@ -123,6 +131,9 @@ class Surroundings:
             lines.append(f"rights not granted, because these roles are missing here: {', '.join(self.lacking_roles)}")
         if self.lacking_extensions:
             lines.append(f"extensions that this server does not have: {', '.join(self.lacking_extensions)}")
+        if self.lacking_tablespaces:
+            names = ", ".join(self.lacking_tablespaces)
+            lines.append(f"tablespaces that this server does not have: {names}; the usual one is used")
         if self.forbidden_extensions:
             names = ", ".join(self.forbidden_extensions)
             lines.append(f"extensions that {self.role} may not make or comment on: {names}")
@@ -139,6 +150,7 @@ def read_surroundings(connection: Connection) -> Surroundings:
         frozenset(row["name"] for row in rows),
         frozenset(row["name"] for row in rows if row["is_assumable"]),
         frozenset(row["name"] for row in extensions),
+        frozenset(row["name"] for row in fetch(connection, load_query("backup/tablespaces"))),
         connection.info.server_version // 10_000,
         connection.info.user,
     )

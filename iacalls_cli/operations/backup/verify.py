@@ -20,6 +20,8 @@ OWN_FILES = (MANIFEST, SUMS, PROOF, PROOF + UNFINISHED)
 PLAIN_END = b"-- PostgreSQL database dump complete"
 DATA_END = b"\\.\n"
 TAIL_BYTES = 4096
+# How the damage begins that a rehearsal found.
+REHEARSAL = "rehearsal: "
 
 
 def verify_backup(backup: Backup) -> tuple[Backup, list[str]]:
@@ -37,14 +39,22 @@ def verify_backup(backup: Backup) -> tuple[Backup, list[str]]:
     # As it is now: while the archive was read, a rehearsal may have recorded something.
     current = read_backup(backup.folder)
     kept = Proof(manifest_digest(backup.folder)) if current.problem else current.proof
+    if not damage and kept.damage.startswith(REHEARSAL):
+        # Sound files do not make good what a restore of them found; only another rehearsal does.
+        damage = kept.damage
+        findings.append(damage)
     proof = replace(kept, damage=damage, verified_at=kept.verified_at if damage else utc_now())
+    record(backup.folder, proof)
+    return replace(backup, proof=proof), findings
+
+
+def record(folder: Path, proof: Proof) -> None:
+    """Write what was found out, where that can be: others' backups and read-only media can be looked at too."""
     try:
-        write_proof(backup.folder, proof)
+        write_proof(folder, proof)
     except OSError as error:
-        # Another user's backups can be looked at too, and those on a medium that takes no writes.
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-    return replace(backup, proof=proof), findings
 
 
 def find_damage(backup: Backup) -> Iterator[str]:

@@ -1,0 +1,139 @@
+"""The steps of `iacalls backup restore --replace` and `undo`."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.backup.restore_steps import require_new_name, tell_notes, tell_verdict, write_restored
+from iacalls_cli.commands.backup.sessions import open_server, second_session
+from iacalls_cli.commands.run import Run
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.operations.backup.loss import TableLoss, compare_databases
+from iacalls_cli.operations.backup.material import Material, check_material, unpacked
+from iacalls_cli.operations.backup.restore import RestorePlan, Server, require_same, restored_database
+from iacalls_cli.operations.backup.swap import (
+    BEFORE,
+    UNDONE,
+    copy_settings,
+    dated_name,
+    kept_databases,
+    require_swappable,
+    swap,
+)
+from iacalls_cli.operations.db.unfinished import RESTORE
+from iacalls_cli.queries import load_query
+from iacalls_cli.table import Column, Table
+
+if TYPE_CHECKING:
+    from iacalls_cli.database.connection import Connection, Session
+    from iacalls_cli.operations.backup.store import Store
+
+
+def replace_database(run: Run, material: Material, name: str, store: "Store", jobs: int) -> None:
+    """Restore beside the target's database, show what will be lost, and put the one in the other's place."""
+    with open_server(run, material) as (session, server), second_session(run) as ender:
+        live = session.place.database
+        require_new_name(live)
+        if not run.dry_run and (not sys.stdin.isatty() or run.confirm is not None):
+            # Not only when everything is restored: then it would be asked for in vain.
+            agree_to_swap(run, session, live)
+        require_swappable(session.connection, live)
+        require_meant(session.connection, material, name, live)
+        diagnostics.note(
+            f"plan: restore {material} beside {live}, compare it, end the sessions in {live}, and put it in its "
+            f"place; the old one stays as {live}{BEFORE}… and `iacalls backup undo` brings it back"
+        )
+        notes = check_material(material)
+        if run.dry_run:
+            return
+        with diagnostics.progress() as progress, unpacked(material, store) as archive:
+            plan = RestorePlan(material, archive, "full", jobs)
+            with restored_database(server, live, RESTORE, plan, live, progress) as restored:
+                require_same(restored)
+                notes += copy_settings(session.connection, live, restored.name)
+                tell_notes(notes + restored.notes)
+                losses = compare_live(server, live, restored.name)
+                tell_loss(losses, live)
+                agree_to_swap(run, session, live)
+                kept = dated_name(live, BEFORE)
+                swap(session.connection, ender, live, restored.name, kept)
+        diagnostics.note(f"{live} is replaced; what it was is kept as {kept}; `iacalls backup undo` brings that back")
+        tell_verdict(server, live)
+    write_restored(run, live, restored, losses)
+
+
+def require_meant(maintenance: "Connection", material: Material, name: str, live: str) -> None:
+    """Raise `UsageError` for another database's backup in this one's place, unless it was named in full.
+
+    `name` is what was typed. A copy from another server is meant sometimes, and never by accident.
+    """
+    if material.manifest is None:
+        return
+    here = fetch(maintenance, load_query("backup/system-identifier"))[0]["system_identifier"], live
+    if material.manifest.group[:2] == here:
+        return
+    if name != material.name and "/" not in name:
+        raise UsageError(
+            f"{material} is not a backup of {live} on this server",
+            f"if it is meant, name it in full: {material.name}",
+        )
+    diagnostics.warning(f"{material} is not a backup of {live} on this server")
+
+
+def agree_to_swap(run: Run, session: "Session", live: str) -> None:
+    """Have the name of the database given that is to be replaced."""
+    question = f"{live} is replaced and its sessions are ended."
+    run.agree_by_name(question, live, is_embedded=session.place.is_embedded)
+
+
+def undo_replace(run: Run) -> None:
+    """Put the database that was replaced last in its place again."""
+    with open_server(run, None) as (session, server), second_session(run) as ender:
+        live = session.place.database
+        kept = kept_databases(session.connection, live)
+        if not kept:
+            raise IacallsError(f"there is no database {live}{BEFORE}… that {live} replaced", "nothing was changed")
+        require_swappable(session.connection, live)
+        require_swappable(session.connection, kept[0].name)
+        away = dated_name(live, UNDONE)
+        diagnostics.note(f"plan: put {kept[0].name} in the place of {live}, and keep that as {away}")
+        losses = compare_live(server, live, kept[0].name)
+        tell_loss(losses, live)
+        if run.dry_run:
+            return
+        agree_to_swap(run, session, live)
+        swap(session.connection, ender, live, kept[0].name, away)
+        diagnostics.note(f"{live} is what it was; what it had become is kept as {away}")
+    columns = Column("database"), Column("state"), Column("kept_as")
+    run.write(Table(columns, [(live, "brought back", away)]))
+
+
+def compare_live(server: Server, live: str, restored: str) -> list[TableLoss]:
+    """What the live database has that the other one has not."""
+    with (
+        diagnostics.waiting("comparing with the live database"),
+        server.open_database(live) as first,
+        server.open_database(restored) as second,
+    ):
+        return compare_databases(first, second)
+
+
+def tell_loss(losses: list[TableLoss], live: str) -> None:
+    """Say what will be out of reach, table by table."""
+    lost = [loss for loss in losses if loss.is_any]
+    unknown = [loss.table for loss in losses if not loss.is_any and loss.newer is None and loss.rows]
+    if not lost:
+        diagnostics.note(f"nothing in {live} is newer, as far as its keys tell")
+    if unknown:
+        diagnostics.note(
+            f"whether rows are newer cannot be told, for want of a key of whole numbers: {', '.join(unknown)}"
+        )
+    for loss in lost:
+        if loss.restored is None:
+            words = f"the whole table, {loss.rows:,} rows"
+        else:
+            newer = loss.rows - loss.restored if loss.newer is None else loss.newer
+            changed = f" and {loss.changed:,} changed" if loss.changed else ""
+            words = f"{newer:,} newer{changed} (now {loss.rows:,} rows, then {loss.restored:,})"
+        diagnostics.warning(f"{live} loses of {loss.table}: {words}")

@@ -1,0 +1,65 @@
+"""The sessions a restore needs: in the maintenance database of its server, and in the others there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from iacalls_cli.commands.init import MAINTENANCE
+from iacalls_cli.commands.run import Run
+from iacalls_cli.database.connection import Limits, require_primary
+from iacalls_cli.database.parameters import connection_parameters, resolve
+from iacalls_cli.database.programs import connect_client
+from iacalls_cli.operations.backup.material import Material
+from iacalls_cli.operations.backup.restore import Server
+
+if TYPE_CHECKING:
+    from iacalls_cli.config.target import Target
+    from iacalls_cli.database.connection import Connection, Session
+    from iacalls_cli.database.programs import Client
+
+PATIENT = Limits("0", "10s")
+
+
+@contextmanager
+def open_server(
+    run: Run, material: Material | None, target: "Target | None" = None
+) -> "Iterator[tuple[Session, Server]]":
+    """A writing session on the maintenance database of the target's server, named as the target."""
+    target = target or run.target()
+    database = target_database(target)
+    elsewhere = run.session(target=target, database=MAINTENANCE, read_only=False, limits=PATIENT, is_named=False)
+    with elsewhere as opened:
+        session = replace(opened, place=replace(opened.place, database=database))
+        run.announce(session)
+        require_primary(session)
+        major = material.major if material else 0
+
+        def open_client(name: str) -> "Client":
+            return connect_client(session, target, run.command, major=major, database=name)
+
+        if material is not None and material.is_archive:
+            open_client(database)  # so that programs that do not fit are told before anything is done
+        yield session, Server(session.connection, partial(open_one, run, target), open_client)
+
+
+@contextmanager
+def open_one(run: Run, target: "Target", name: str) -> "Iterator[Connection]":
+    """A writing session in a database of the server, without the limits of a report."""
+    opened = run.session(target=target, database=name, read_only=False, limits=PATIENT, is_named=False)
+    with opened as session:
+        yield session.connection
+
+
+@contextmanager
+def second_session(run: Run) -> "Iterator[Connection]":
+    """Another session on the maintenance database, to end other sessions from."""
+    with run.session(database=MAINTENANCE, read_only=False, limits=PATIENT, is_named=False) as session:
+        yield session.connection
+
+
+def target_database(target: "Target") -> str:
+    """The name of the target's database; '' where it names none."""
+    values = resolve(connection_parameters(target))
+    return values.get("dbname") or values.get("user", "")
