@@ -23,7 +23,7 @@ DUMPING = (
     "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'iacalls/backup create %' AND query LIKE 'COPY %'"
 )
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'iacalls/backup create%'"
-WAYS = [("custom", "zstd"), ("directory", "zstd"), ("plain", "gzip"), ("custom", "none")]
+WAYS = [("custom", "zstd"), ("directory", "zstd"), ("plain", "gzip:1"), ("custom", "none")]
 
 
 @pytest.fixture

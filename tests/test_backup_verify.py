@@ -51,7 +51,7 @@ def flip(path, offset, mask=1):
 
 def test_half_an_archive_has_a_whole_list_and_is_found(server, large_database, use, new_backup, verify):
     use(large_database)
-    made, _ = new_backup("--compress", "gzip")
+    made, _ = new_backup("--compress", "none")
     archive = made / "dump.pgdump"
     os.truncate(archive, archive.stat().st_size // 2)
     pg_restore = choose_programs(server.major).folder / "pg_restore"
@@ -73,11 +73,14 @@ def test_a_flipped_bit_that_pg_restore_reads_over_is_found(server, large_databas
 
 
 @pytest.mark.parametrize(("form", "compress"), WAYS)
-def test_an_archive_that_ends_early_is_found_by_reading_too(large_database, use, new_backup, verify, form, compress):
+def test_an_archive_that_ends_early_is_found_by_reading_too(filled_database, use, new_backup, verify, form, compress):
     """As from a pg_dump that was cut off before anything was summed up: the checksums fit it."""
-    use(large_database)
+    use(filled_database)
     made, manifest = new_backup("--format", form, "--compress", compress)
-    largest = max(manifest.files, key=lambda file: file.bytes if file.path != "catalogue.json" else 0)
+    largest = max(
+        (file for file in manifest.files if not file.path.endswith(("catalogue.json", "toc.dat"))),
+        key=lambda file: file.bytes,
+    )
     os.truncate(made / largest.path, largest.bytes * 2 // 3)
     files = tuple(checking.hash_file(made, file.path) for file in manifest.files)
     write_manifest(made, checking.replace(manifest, files=files))
@@ -136,16 +139,16 @@ def test_many_random_damages_are_all_found(filled_database, use, new_backup, ver
 
 
 @pytest.mark.parametrize("name", ["SHA256SUMS", "proof.json", "manifest.json"])
-@pytest.mark.parametrize("end", [b"\r", b"\x0b", b"\x1c"])
-def test_another_end_of_line_is_a_change_too(filled_database, use, new_backup, verify, name, end):
+def test_another_end_of_line_is_a_change_too(filled_database, use, new_backup, verify, name):
     """Read as text these are ends of lines like any other, and sha256sum takes them for part of a name."""
     use(filled_database)
     path = new_backup()[0] / name
     content = path.read_bytes()
-    path.write_bytes(content[:-1] + end)
-    assert verify().code == 4
-    path.write_bytes(content.replace(b"\n", end, 1))
-    assert verify().code == 4
+    for end in (b"", b"\r", b"\x0b", b"\x1c"):
+        path.write_bytes(content[:-1] + end)
+        assert verify().code == 4
+        path.write_bytes(content.replace(b"\n", end, 1))
+        assert verify().code == 4
 
 
 def test_a_file_too_many_is_found_and_forgiven_when_it_is_gone(filled_database, use, new_backup, verify, listed):
@@ -167,7 +170,7 @@ def test_a_changed_or_missing_manifest_is_found_among_good_backups(filled_databa
     use(filled_database)
     good, changed, missing = (new_backup("--schema-only")[0] for _ in range(3))
     manifest = changed / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"rows": 35', '"rows": 36').replace('"label": ""', '"label": "x"'))
+    manifest.write_text(manifest.read_text().replace('"label": "n1"', '"label": "n2"'))
     (missing / "manifest.json").unlink()
     outcome = verify("--all")
     assert outcome.code == 4

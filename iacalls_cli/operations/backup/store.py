@@ -213,11 +213,11 @@ def make_locked(folder: Path) -> int:
         os.close(handle)
 
 
-def age_key(backup: Backup) -> str:
-    """What orders backups by age: the time in the name, which a damaged one has too."""
+def age_key(backup: Backup) -> tuple[str, str]:
+    """What orders backups by age: the time in the name, which a damaged one has too, then the snapshot's."""
     # The last: a database's name may hold one too, a label may not.
     times = TIME.findall(backup.id)
-    return times[-1] if times else ""
+    return times[-1] if times else "", backup.manifest.snapshot_at if backup.manifest else ""
 
 
 def make_id(database: str, label: str, moment: datetime) -> str:
