@@ -244,3 +244,14 @@ def test_a_terminal_sees_the_tables_go_by(server, filled_database, backup_folder
     assert code == 0, screen
     assert "call_records" in screen
     assert "is complete and read back" in screen
+
+
+def test_a_user_without_a_name_makes_backups_too(filled_database, use, create_backup, monkeypatch):
+    """As in a container that runs under a bare number."""
+    use(filled_database)
+
+    def unknown():
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    assert create_backup("--schema-only").code == 0

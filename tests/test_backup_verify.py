@@ -1,5 +1,6 @@
 """`iacalls backup verify` and `list`: whatever happened to a backup's files is found, and a good one is left good."""
 
+import errno
 import os
 import random
 import shutil
@@ -275,3 +276,22 @@ def test_the_newest_is_verified_unless_one_is_named(filled_database, use, new_ba
     assert [row["id"] for row in verify(first).json["data"]] == [first]
     assert verify(f"{filled_database}_").code == 2  # the beginning of both
     assert verify("else").code == 2
+
+
+def test_a_disk_that_fails_to_read_is_damage_and_not_the_end(filled_database, use, new_backup, verify, monkeypatch):
+    use(filled_database)
+    made = [new_backup()[0].name for _ in range(2)]
+    hash_file = checking.hash_file
+
+    def fail_once(folder, path):
+        if folder.name == made[0] and path.startswith("dump"):
+            raise OSError(errno.EIO, "Input/output error")
+        return hash_file(folder, path)
+
+    monkeypatch.setattr(checking, "hash_file", fail_once)
+    outcome = verify("--all")
+    assert outcome.code == 4
+    assert {row["id"]: row["finding"] for row in outcome.json["data"]} == {
+        made[0]: "dump.pgdump.zst cannot be read: the disk fails",
+        made[1]: "",
+    }

@@ -38,12 +38,20 @@ def only_job(job: str, system_identifier: str, database: str) -> Iterator[None]:
             raise IacallsError(
                 f"another backup job is at work on {database}: {holder(path)}", "wait for it to end, then try again"
             ) from None
-        about = {"job": job, "pid": os.getpid(), "user": getpass.getuser(), "since": utc_now()}
+        about = {"job": job, "pid": os.getpid(), "user": user_name(), "since": utc_now()}
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(about).encode(), 0)
         yield
     finally:
         os.close(handle)
+
+
+def user_name() -> str:
+    """Who this process runs as; a number where the system has no name for it, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def holder(path: Path) -> str:

@@ -88,7 +88,15 @@ def compare_files(folder: Path, manifest: Manifest) -> Iterator[str]:
         size = (folder / path).stat().st_size
         if size != file.bytes:
             yield f"{path} has {size:,} bytes, and had {file.bytes:,}"
-        elif hash_file(folder, path).sha256 != file.sha256:
+            continue
+        try:
+            found = hash_file(folder, path)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            yield f"{path} cannot be read: the disk fails"
+            continue
+        if found.sha256 != file.sha256:
             yield f"{path} was changed: its checksum differs"
 
 
