@@ -196,7 +196,7 @@ def test_a_lock_of_the_application_is_not_waited_for_without_end(server, live, b
 SETTINGS = """
 SELECT jsonb_build_object('owner', pg_get_userbyid(datdba), 'limit', datconnlimit, 'acl', datacl::text,
        'comment', shobj_description(d.oid, 'pg_database'), 'encoding', encoding, 'collate', datcollate,
-       'settings', (SELECT jsonb_object_agg(setrole::text, setconfig) FROM pg_db_role_setting WHERE setdatabase = d.oid))
+       'settings', (SELECT jsonb_object_agg(setrole::text, (SELECT array_agg(one ORDER BY one) FROM unnest(setconfig) AS one)) FROM pg_db_role_setting WHERE setdatabase = d.oid))
   FROM pg_database AS d WHERE datname = current_database()
 """
 

@@ -21,6 +21,7 @@ from iacalls_cli.operations.backup.swap import (
     require_swappable,
     swap,
 )
+from iacalls_cli.operations.db.sequences import carry_sequences
 from iacalls_cli.operations.db.unfinished import RESTORE
 from iacalls_cli.queries import load_query
 from iacalls_cli.table import Column, Table
@@ -54,6 +55,8 @@ def replace_database(run: Run, material: Material, name: str, store: "Store", jo
                 notes += copy_settings(session.connection, live, restored.name)
                 tell_notes(notes + restored.notes)
                 losses = compare_live(server, live, restored.name)
+                with server.open_database(live) as first, server.open_database(restored.name) as second:
+                    carry_sequences(first, second)
                 tell_loss(losses, live)
                 agree_to_swap(run, session, live)
                 kept = dated_name(live, BEFORE)

@@ -52,6 +52,16 @@ def advance_sequences(connection: Connection) -> list[MovedSequence]:
     return moved
 
 
+def carry_sequences(source: Connection, target: Connection) -> None:
+    """Move the sequences of `target` to where those of `source` are, where that is further on.
+
+    What follows a database in its place then gives no id again that was given since.
+    """
+    with database_errors():
+        for row in fetch(source, load_query("db/sequence-values")):
+            move_sequence(target, row["name"], row["value"], is_called=True)
+
+
 def move_sequence(connection: Connection, name: str, value: int, *, is_called: bool) -> None:
     """Move a sequence to where a dump says it was, where that is further on than it is.
 

@@ -18,7 +18,7 @@ SELECT statement
                      CASE WHEN entry LIKE '%=""' THEN quote_literal('')
                           WHEN split_part(entry, '=', 1) IN ('search_path', 'temp_tablespaces', 'local_preload_libraries',
                                                              'session_preload_libraries')
-                          THEN coalesce(nullif(substr(entry, strpos(entry, '=') + 1), '""'), '''''')
+                          THEN substr(entry, strpos(entry, '=') + 1)
                           ELSE quote_literal(substr(entry, strpos(entry, '=') + 1)) END)
       FROM old JOIN pg_db_role_setting ON setdatabase = old.oid, unnest(setconfig) AS entry
     UNION ALL
