@@ -24,3 +24,11 @@ def test_long_names_that_begin_alike_are_kept_apart(server):
             assert kept_databases(connection, second) == []
         finally:
             connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(kept)))
+
+
+def test_a_database_that_is_missing_cannot_be_replaced(server, iacalls, monkeypatch, tmp_path):
+    (tmp_path / "a.sql").write_text("-- PostgreSQL database dump\n-- PostgreSQL database dump complete\n")
+    monkeypatch.setenv("IACALLS_DSN", server.dsn("nosuch", OWNER))
+    outcome = iacalls("backup", "restore", str(tmp_path / "a.sql"), "--replace", "--confirm", "nosuch")
+    assert outcome.code == 1
+    assert "there is no database nosuch" in outcome.error
