@@ -1,15 +1,19 @@
-"""Folders that look like backups to the commands that read no archives."""
+"""Folders of backups: made up for the commands that read no archives, looked at, waited for."""
 
 import hashlib
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from iacalls_cli.operations.backup.manifest import Manifest, StoredFile, hash_files, write_file, write_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, write_proof
 
 SERVER = "7000000000000000001"
 NOON = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
+T = TypeVar("T")
 
 
 def ids(folder: Path) -> list[str]:
@@ -87,3 +91,17 @@ def rewrite(folder: Path, manifest: Manifest, **changes: object) -> None:
 def overwrite(path: Path, text: str) -> None:
     """Change one file of a backup."""
     write_file(path, text)
+
+
+def left_in(folder: Path) -> list[str]:
+    """The names in a folder, which need not exist."""
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def wait_until(condition: Callable[[], T], seconds: float = 30) -> T:
+    """The first answer of `condition` that is true; fails after some seconds."""
+    until = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < until, "it did not come about"
+        time.sleep(0.01)
+    return answer

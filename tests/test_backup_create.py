@@ -10,7 +10,7 @@ import pytest
 
 from iacalls_cli.operations.backup import create
 from iacalls_cli.operations.backup.store import read_backup
-from tests.backup_folder import left_in
+from tests.backup_folders import left_in
 from tests.command_line import run_terminal
 from tests.servers import OWNER, READER, STRANGER
 

@@ -14,7 +14,7 @@ import pytest
 from iacalls_cli.database.programs import choose_programs
 from iacalls_cli.operations.backup.snapshot import exported_snapshot
 from iacalls_cli.operations.backup.store import Store, read_backup
-from tests.backup_folder import left_in, wait_until
+from tests.backup_folders import left_in, wait_until
 from tests.command_line import start_process
 from tests.servers import OWNER
 

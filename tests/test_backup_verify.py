@@ -14,7 +14,7 @@ from iacalls_cli.operations.backup import verify as checking
 from iacalls_cli.operations.backup.manifest import write_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, write_proof
 from iacalls_cli.operations.backup.store import read_backup
-from tests.backup_folder import left_in
+from tests.backup_folders import left_in
 
 WAYS = [(form, compress) for form in ("custom", "directory", "plain") for compress in ("zstd", "gzip", "none")]
 BY_US = ("manifest.json", "SHA256SUMS", "proof.json", "catalogue.json")

@@ -45,15 +45,14 @@ def replace_database(run: Run, material: Material, name: str, store: "Store", jo
             f"plan: restore {material} beside {live}, compare it, end the sessions in {live}, and put it in its "
             f"place; the old one stays as {live}{BEFORE}… and `iacalls backup undo` brings it back"
         )
-        notes = check_material(material)
+        tell_notes(check_material(material))
         if run.dry_run:
             return
         with diagnostics.progress() as progress, unpacked(material, store) as archive:
             plan = RestorePlan(material, archive, "full", jobs)
             with restored_database(server, live, RESTORE, plan, live, progress) as restored:
                 require_same(restored)
-                notes += copy_settings(session.connection, live, restored.name)
-                tell_notes(notes + restored.notes)
+                tell_notes(restored.notes + copy_settings(session.connection, live, restored.name))
                 losses = compare_live(server, live, restored.name)
                 with server.open_database(live) as first, server.open_database(restored.name) as second:
                     carry_sequences(first, second)

@@ -32,7 +32,7 @@ def restore_into(run: Run, material: Material, store: "Store", name: str, conten
         if database_exists(session.connection, name):
             raise UsageError(f"there is a database {name} already", "name a new one; --replace replaces the target's")
         diagnostics.note(f"plan: make the database {name} from {material}")
-        notes = check_material(material)
+        tell_notes(check_material(material))
         if run.dry_run:
             return
         with diagnostics.progress() as progress, unpacked(material, store) as archive:
@@ -40,7 +40,7 @@ def restore_into(run: Run, material: Material, store: "Store", name: str, conten
             with restored_database(server, name, RESTORE, plan, "", progress) as restored:
                 require_same(restored)
                 rename_database(session.connection, restored.name, name)
-        tell_notes(notes + restored.notes)
+        tell_notes(restored.notes)
         tell_verdict(server, name)
     write_restored(run, name, restored)
 
