@@ -116,10 +116,10 @@ def test_a_table_that_is_not_whole_by_itself_is_refused(server, target, plain, i
     restore(iacalls, plain, "--table", "part_1")
 
 
-def test_a_name_that_is_not_in_the_dump_is_refused(server, material, target, iacalls):
+def test_a_name_that_is_not_in_the_dump_is_refused(server, plain, target, iacalls):
     before = hashes(server, target)
     for option in ([], ["--data-only"]):
-        outcome = iacalls("backup", "restore", material, "--table", "nosuch", "--table", "other.a_child", *option)
+        outcome = iacalls("backup", "restore", plain, "--table", "nosuch", "--table", "other.a_child", *option)
         assert outcome.code == 2
         assert "has no table nosuch, other.a_child" in outcome.error
     assert hashes(server, target) == before
@@ -165,11 +165,11 @@ def test_a_sequence_that_is_ahead_stays_there(server, target, plain, iacalls):
     assert rows(server, target, "SELECT last_value FROM a_child_id_seq") == [(900,)]
 
 
-def test_a_table_that_is_not_empty_is_refused_with_all_others(server, material, target, iacalls):
+def test_a_table_that_is_not_empty_is_refused_with_all_others(server, plain, target, iacalls):
     with server.connect(target, OWNER) as connection:
         connection.execute("TRUNCATE public.a_child, public.z_parent; SELECT lo_unlink(77)")
     before = hashes(server, target)
-    outcome = iacalls("backup", "restore", material, "--data-only")
+    outcome = iacalls("backup", "restore", plain, "--data-only")
     assert outcome.code == 1
     assert "is not empty, nothing was changed" in outcome.error
     assert hashes(server, target) == before
