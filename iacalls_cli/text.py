@@ -32,6 +32,11 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def relation_name(schema: str, name: str) -> str:
+    """A relation's name for people: with its schema, unless that is public."""
+    return name if schema == "public" else f"{schema}.{name}"
+
+
 def pretty_size(size: int) -> str:
     """Bytes for people, in PostgreSQL's units (1 kB is 1024 bytes).
 

@@ -1,7 +1,6 @@
 """Making a backup: a plan, one snapshot for dump and counts, everything read back, then the name."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -11,7 +10,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.programs import Client
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.catalogue import write_catalogue
-from iacalls_cli.operations.backup.dump import DumpPlan, compress_directory, run_dump
+from iacalls_cli.operations.backup.dump import DumpPlan, Progress, compress_directory, run_dump
 from iacalls_cli.operations.backup.manifest import (
     Manifest,
     TableRows,
@@ -36,7 +35,6 @@ from iacalls_cli.operations.backup.verify import read_whole
 from iacalls_cli.operations.db.verify import read_catalogue
 from iacalls_cli.text import pretty_size
 
-Progress = Callable[[str, int, int], None]
 # Of the tables' size on the server, a compressed dump takes rarely more than half; and what
 # an earlier backup of the same database took is a better guess.
 COMPRESSED_SHARE = 0.5

@@ -15,6 +15,8 @@ from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.compression import Compression, compress_file, compressing
 from iacalls_cli.operations.backup.manifest import CHUNK_BYTES
 
+# Called with a table, its rows so far, and all of them.
+Progress = Callable[[str, int, int], None]
 FORMATS = ("custom", "directory", "plain")
 CONTENTS = {"full": (), "schema": ("--schema-only",), "data": ("--data-only",)}
 # What the archive is called in a backup's folder, before the compression's suffix.

@@ -13,6 +13,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.queries import load_query
+from iacalls_cli.text import relation_name
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def compare_table(
 ) -> TableLoss:
     """What would be lost of one table."""
     table = sql.Identifier(row["schema"], row["name"])
-    shown = row["name"] if row["schema"] == "public" else f"{row['schema']}.{row['name']}"
+    shown = relation_name(row["schema"], row["name"])
     if copy is None:
         return TableLoss(shown, ask(live, sql.SQL("SELECT count(*) FROM {}").format(table))[0], None, None, None)
     key = row["key"] if row["key"] == copy["key"] else None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from iacalls_cli.errors import IacallsError
+from iacalls_cli.text import relation_name
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -38,7 +39,7 @@ class TableRows:
     bytes: int
 
     def __str__(self) -> str:
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+        return relation_name(self.schema, self.name)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch, stream
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.catalogue import load_catalogue
+from iacalls_cli.operations.backup.dump import Progress
 from iacalls_cli.operations.backup.manifest import Manifest, utc_now
-from iacalls_cli.operations.backup.restore import Progress, Restored, RestorePlan, Server, restored_database
+from iacalls_cli.operations.backup.restore import Restored, RestorePlan, Server, restored_database
 from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import REHEARSAL as REHEARSAL_DAMAGE
 from iacalls_cli.operations.backup.verify import record

@@ -17,7 +17,7 @@ from iacalls_cli.database.programs import Client, start_program, widen_pipe
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.compression import read_chunks
-from iacalls_cli.operations.backup.dump import wait_a_moment
+from iacalls_cli.operations.backup.dump import Progress, wait_a_moment
 from iacalls_cli.operations.backup.manifest import CHUNK_BYTES, TableRows
 from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.script import COPY_FROM, Rule, run_script
@@ -28,7 +28,6 @@ from iacalls_cli.operations.db.sequences import advance_sequences
 from iacalls_cli.operations.db.unfinished import Making, drop_database, lock_creation
 from iacalls_cli.queries import load_query
 
-Progress = Callable[[str, int, int], None]
 OpenDatabase = Callable[[str], AbstractContextManager[Connection]]
 OpenClient = Callable[[str], Client]
 USUAL_TABLESPACE = "pg_default"

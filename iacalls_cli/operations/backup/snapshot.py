@@ -14,6 +14,7 @@ from iacalls_cli.database.rows import describe, fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.manifest import TableRows
 from iacalls_cli.queries import load_query, load_topic
+from iacalls_cli.text import relation_name
 
 NAMED_RELATIONS = 5
 LOCKED_AT_ONCE = 500
@@ -32,7 +33,7 @@ class Relation:
     lacking: str | None
 
     def __str__(self) -> str:
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+        return relation_name(self.schema, self.name)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from iacalls_cli.operations.backup.script import run_script
 from iacalls_cli.operations.backup.surroundings import NAME, TIMEOUT, unquote
 from iacalls_cli.operations.db.sequences import MovedSequence, advance_sequences, move_sequence
 from iacalls_cli.queries import load_query
+from iacalls_cli.text import relation_name
 
 QUALIFIED = rb"(" + NAME + rb")\.(" + NAME + rb")"
 CREATE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE " + QUALIFIED + rb"(?= \()")
@@ -84,7 +85,7 @@ def restore_beside(
                     return None
                 if pattern is CREATE and DEPENDENT.search(statement):
                     raise UsageError(
-                        f"{shown(schema, name)} is partitioned or inherits from another table",
+                        f"{relation_name(schema, name)} is partitioned or inherits from another table",
                         "name its partitions, or bring back the whole database with --into",
                     )
                 moved = sql.Identifier(side, name).as_bytes(connection)
@@ -96,7 +97,7 @@ def restore_beside(
         run_script(connection, script_of(client, material, archive, selection.wanted), rule)
         selection.require_all(material)
         return [
-            BroughtBack(shown(schema, name), f"{side}.{name}", count(connection, side, name))
+            BroughtBack(relation_name(schema, name), f"{side}.{name}", count(connection, side, name))
             for schema, name in selection.found
         ]
 
@@ -140,7 +141,7 @@ def restore_rows(
         for sequence, value, is_called in moves:
             move_sequence(connection, sequence, value, is_called=is_called)
         brought = [
-            BroughtBack(shown(schema, name), shown(schema, name), count(connection, schema, name))
+            BroughtBack(relation_name(schema, name), relation_name(schema, name), count(connection, schema, name))
             for schema, name in selection.found
         ]
     return brought, advance_sequences(connection)
@@ -169,7 +170,7 @@ def require_empty_table(connection: Connection, schema: str, name: str) -> None:
     row = connection.execute(query).fetchone()
     if row is None or row[0]:
         raise IacallsError(
-            f"the table {shown(schema, name)} is not empty, nothing was changed",
+            f"the table {relation_name(schema, name)} is not empty, nothing was changed",
             "without --data-only the rows are brought back into a schema of their own",
         )
 
@@ -192,8 +193,3 @@ def count(connection: Connection, schema: str, name: str) -> int:
     """A table's rows."""
     row = connection.execute(sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, name))).fetchone()
     return int(row[0]) if row else 0
-
-
-def shown(schema: str, name: str) -> str:
-    """A table's name for people."""
-    return name if schema == "public" else f"{schema}.{name}"

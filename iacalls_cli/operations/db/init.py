@@ -13,6 +13,7 @@ from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.unfinished import INIT, drop_database, lock_creation, rename_database
 from iacalls_cli.operations.users import hash_password
 from iacalls_cli.queries import load_query, load_schema
+from iacalls_cli.text import relation_name
 
 NAMED_OBJECTS = 5
 
@@ -72,9 +73,7 @@ def require_empty(connection: Connection) -> None:
     """
     objects = fetch(connection, load_query("db/existing-objects"))
     tables = [row for row in objects if row["kind"] not in ("sequence", "function")]
-    names = [
-        row["name"] if row["schema"] == "public" else f"{row['schema']}.{row['name']}" for row in tables or objects
-    ]
+    names = [relation_name(row["schema"], row["name"]) for row in tables or objects]
     if not names:
         return
     listed = ", ".join(names[:NAMED_OBJECTS]) + (", …" if len(names) > NAMED_OBJECTS else "")

@@ -12,6 +12,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.queries import load_query
+from iacalls_cli.text import relation_name
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def advance_sequences(connection: Connection) -> list[MovedSequence]:
                 )
             ).fetchone()
         if found:
-            name = row["name"] if row["schema"] == "public" else f"{row['schema']}.{row['name']}"
+            name = relation_name(row["schema"], row["name"])
             moved.append(MovedSequence(name, found[0] + row["increment"]))
     return moved
 

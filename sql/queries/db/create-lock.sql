@@ -1,4 +1,4 @@
--- Be the only `db init` that makes databases of this name; the lock ends with the session.
+-- Be the only session that makes databases of this name; the lock ends with it.
 -- param: prefix text -- how their names begin while they are made
 -- param: wait boolean -- wait for another one, instead of answering false
 -- effect: write
