@@ -26,6 +26,15 @@ LARGE = """CREATE TABLE public.grande AS
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the generated files anew")
+    parser.addoption("--on-server", action="store_true", help="only the tests that use the server under test")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --on-server, leave out what would be the same on every server: it was run on another one."""
+    if config.getoption("--on-server"):
+        others = [item for item in items if "server" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
 def pytest_configure(config: pytest.Config) -> None:
