@@ -126,13 +126,17 @@ def read_zstd(file: IO[bytes]) -> Iterator[bytes]:
     """The content of all frames of a zstd file; raises `EOFError` where it ends in the middle of one."""
     source = FollowedFile(file, zstandard.ZstdCompressor().compress(END))
     stream = zstandard.ZstdDecompressor().stream_reader(cast("IO[bytes]", source), read_across_frames=True)
-    held = b""
+    # The last two pieces are held back: between them the end of the frame of ours may lie.
+    held: list[bytes] = []
     while chunk := stream.read(CHUNK_BYTES):
-        held += chunk
-        yield held[: -len(END)]
-        held = held[-len(END) :]
-    if held != END:
+        held.append(chunk)
+        if len(held) > 2:
+            yield held.pop(0)
+    rest = b"".join(held)
+    if not rest.endswith(END):
+        yield rest
         raise EOFError("it ends too early")
+    yield rest[: -len(END)]
 
 
 class FollowedFile:

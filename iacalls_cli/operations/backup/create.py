@@ -1,6 +1,7 @@
 """Making a backup: a plan, one snapshot for dump and counts, everything read back, then the name."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -106,7 +107,10 @@ def create_backup(connection: Connection, client: Client, store: Store, plan: Cr
             for path in paths:
                 (folder / path).chmod(0o600)
             sync_files(folder, paths)
-            files = hash_files(folder, paths)
+            with ThreadPoolExecutor(1) as beside:
+                hashing = beside.submit(hash_files, folder, paths)
+                read_whole(folder, plan.dump.format, client.programs.major)
+                files = hashing.result()
             manifest = Manifest(
                 id=name,
                 label=plan.label,
@@ -130,7 +134,6 @@ def create_backup(connection: Connection, client: Client, store: Store, plan: Cr
             for file in files:
                 if written.get(file.path, file.sha256) != file.sha256:
                     raise IacallsError(f"{file.path} reads back otherwise than it was written", "is the disk failing?")
-            read_whole(folder, manifest)
             write_manifest(folder, manifest)
             write_proof(folder, Proof(manifest_digest(folder), verified_at=utc_now()))
             return read_backup(store.publish(folder))

@@ -70,7 +70,7 @@ def find_damage(backup: Backup) -> Iterator[str]:
     yield from damaged
     if not damaged:
         try:
-            read_whole(backup.folder, backup.manifest)
+            read_whole(backup.folder, backup.manifest.format, backup.manifest.client_major)
         except IacallsError as error:
             yield error.message
 
@@ -100,15 +100,18 @@ def compare_files(folder: Path, manifest: Manifest) -> Iterator[str]:
             yield f"{path} was changed: its checksum differs"
 
 
-def read_whole(folder: Path, manifest: Manifest) -> None:
-    """Read an archive from end to end as a restore would; raises `IacallsError` where that fails."""
+def read_whole(folder: Path, form: str, major: int) -> None:
+    """Read an archive from end to end as a restore would; raises `IacallsError` where that fails.
+
+    `form` is its format, `major` the version of the pg_dump that wrote it.
+    """
     archive = archive_path(folder)
-    if manifest.format == "custom":
-        read_custom(archive, manifest.client_major)
-    elif manifest.format == "plain":
+    if form == "custom":
+        read_custom(archive, major)
+    elif form == "plain":
         require_end(archive, PLAIN_END)
     else:
-        read_directory(archive, manifest.client_major)
+        read_directory(archive, major)
 
 
 def read_custom(archive: Path, major: int) -> None:
