@@ -1,6 +1,7 @@
 """Making a backup: a plan, one snapshot for dump and counts, everything read back, then the name."""
 
 import os
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
@@ -14,6 +15,7 @@ from iacalls_cli.operations.backup.catalogue import write_catalogue
 from iacalls_cli.operations.backup.dump import DumpPlan, Progress, compress_directory, run_dump
 from iacalls_cli.operations.backup.manifest import (
     Manifest,
+    StoredFile,
     TableRows,
     hash_files,
     utc_now,
@@ -109,8 +111,12 @@ def create_backup(connection: Connection, client: Client, store: Store, plan: Cr
             sync_files(folder, paths)
             with ThreadPoolExecutor(1) as beside:
                 hashing = beside.submit(hash_files, folder, paths)
-                read_whole(folder, plan.dump.format, client.programs.major)
-                files = hashing.result()
+                try:
+                    read_whole(folder, plan.dump.format, client.programs.major)
+                finally:
+                    # First of all it is told where the disk holds other bytes than were written.
+                    files = hashing.result()
+                    require_as_written(files, written)
             manifest = Manifest(
                 id=name,
                 label=plan.label,
@@ -131,9 +137,6 @@ def create_backup(connection: Connection, client: Client, store: Store, plan: Cr
                 reports=reports,
                 files=files,
             )
-            for file in files:
-                if written.get(file.path, file.sha256) != file.sha256:
-                    raise IacallsError(f"{file.path} reads back otherwise than it was written", "is the disk failing?")
             write_manifest(folder, manifest)
             write_proof(folder, Proof(manifest_digest(folder), verified_at=utc_now()))
             return read_backup(store.publish(folder))
@@ -142,6 +145,13 @@ def create_backup(connection: Connection, client: Client, store: Store, plan: Cr
             f"cannot write to {store.directory}: {error.strerror}; nothing was left there",
             "free space, or name another folder with --directory",
         ) from error
+
+
+def require_as_written(files: Iterable[StoredFile], written: Mapping[str, str]) -> None:
+    """Raise `IacallsError` for a file whose SHA-256, read back, is not that of what was written."""
+    for file in files:
+        if written.get(file.path, file.sha256) != file.sha256:
+            raise IacallsError(f"{file.path} reads back otherwise than it was written", "is the disk failing?")
 
 
 class Watch:
