@@ -7,8 +7,13 @@ import pytest
 from iacalls_cli.operations.backup.job import only_job
 from tests.backup_folders import SERVER, make_folder
 
-NOW = datetime.now(UTC)
+NOW = datetime.now(UTC)  # when each test begins
 HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr("tests.test_backup_check.NOW", datetime.now(UTC))
 
 
 @pytest.fixture

@@ -58,14 +58,14 @@ class Selection:
 
     def require_all(self, material: Material) -> None:
         """Raise `UsageError` for a wanted table that was not in the dump, `IacallsError` where there was none."""
+        names = {name for schema, table in self.found for name in (table, f"{schema}.{table}")}
+        if missing := [name for name in self.wanted if name not in names]:
+            raise UsageError(f"{material.name} has no table {', '.join(missing)}", "write NAME or SCHEMA.NAME")
         if not self.found:
             raise IacallsError(
                 f"{material.name} holds no rows of a table with its schema's name, nothing was changed",
                 "dumps of very old servers leave that out; restore it with --into",
             )
-        names = {name for schema, table in self.found for name in (table, f"{schema}.{table}")}
-        if missing := [name for name in self.wanted if name not in names]:
-            raise UsageError(f"{material.name} has no table {', '.join(missing)}", "write NAME or SCHEMA.NAME")
 
 
 def restore_beside(
