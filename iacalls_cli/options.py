@@ -71,7 +71,7 @@ Confirm = Annotated[
     typer.Option(
         "--confirm",
         metavar="NAME",
-        help="Agree, without a terminal, to what cannot be undone: the database's name.",
+        help="Agree, without a terminal, to what asks for the database's name: that name.",
         rich_help_panel=WRITE_PANEL,
     ),
 ]

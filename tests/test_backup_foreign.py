@@ -183,7 +183,7 @@ def test_a_dump_that_drops_the_database_itself_does_not(server, database, new, i
     use("postgres", "")
     outcome = iacalls("backup", "restore", file, "--into", new)
     assert outcome.code == 2
-    assert "makes, changes or drops a database itself" in outcome.error
+    assert "makes, changes or drops databases, roles or settings" in outcome.error
     assert database in databases(server)
     assert new not in databases(server)
 

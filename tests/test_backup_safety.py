@@ -1,5 +1,6 @@
 """What must never happen with backups: the wrong database replaced, a bad one called good, a row in an error."""
 
+import os
 import threading
 from dataclasses import replace
 
@@ -127,3 +128,38 @@ def test_a_key_with_a_password_is_not_shown_in_arguments(filled_database, server
     assert outcome.code == 2
     assert "sslpassword" in outcome.error
     assert "geheim" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "drop database {victim};", "/* a */ Drop /* b */ DATABASE {victim};", "-- a\nALTER\nDATABASE {victim} RENAME TO x;",
+        "SELECT 1; DROP DATABASE {victim};", "create role intruder;", "ALTER SYSTEM SET work_mem = '1MB';",
+        "DROP USER {victim};", "COPY public.t FROM PROGRAM 'true';", "copy (select 1) to\nprogram 'true';",
+    ],
+)  # fmt: skip
+def test_a_dump_changes_nothing_beyond_its_new_database(server, empty_database, use, iacalls, tmp_path, statement):
+    victim = server.create_database()
+    dump = tmp_path / "dump.sql"
+    dump.write_text(
+        "--\n-- PostgreSQL database dump\n--\n\nCREATE TABLE public.t (\n    a integer\n);\n\n"
+        + statement.format(victim=victim)
+        + "\n\n--\n-- PostgreSQL database dump complete\n--\n"
+    )
+    use(empty_database, "")
+    outcome = iacalls("backup", "restore", str(dump), "--into", f"{empty_database}_new")
+    assert outcome.code == 2, outcome.err
+    assert "the whole server" in outcome.error
+    with server.connect("postgres") as connection:
+        names = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+    assert victim in names
+    assert not any(name.startswith(f"{empty_database}_new") for name in names)
+    server.drop_database(victim)
+
+
+def test_a_pipe_is_no_dump(iacalls, tmp_path, use, empty_database):
+    use(empty_database)
+    os.mkfifo(tmp_path / "pipe")
+    outcome = iacalls("backup", "restore", str(tmp_path / "pipe"), "--into", "other")
+    assert outcome.code == 2
+    assert "neither a file nor a folder" in outcome.error

@@ -139,7 +139,7 @@ class Run:
             raise UsageError(f"--confirm says {self.confirm}, and the name is {name}", "check which database is meant")
         if not sys.stdin.isatty():
             raise UsageError(
-                f"{self.command} cannot be undone and there is no terminal to ask", f"give --confirm {name}"
+                f"{self.command} asks for the name, and there is no terminal to ask", f"give --confirm {name}"
             )
         diagnostics.confirm_name(question, name)
 

@@ -1,6 +1,7 @@
 """Opening a session on the target, with the settings every session of iacalls has."""
 
 import ipaddress
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from iacalls_cli.database.parameters import (
 )
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, PasswordNeeded
 
+# What psycopg would say of a rollback that an interrupt made needless is nothing for an operator.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_SECONDS = 10
 EMBEDDED_SECONDS = 60

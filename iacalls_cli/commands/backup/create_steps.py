@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from iacalls_cli import diagnostics
@@ -21,6 +22,7 @@ from iacalls_cli.operations.backup.create import CreatePlan, create_backup, requ
 from iacalls_cli.operations.backup.dump import FORMATS, DumpPlan
 from iacalls_cli.operations.backup.job import only_job
 from iacalls_cli.operations.backup.snapshot import named_lock_waits, read_source, require_rights
+from iacalls_cli.operations.backup.store import make_id
 from iacalls_cli.operations.hooks import JobReport, run_hook
 from iacalls_cli.text import pretty_size
 
@@ -106,6 +108,7 @@ def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: R
         require_rights(source, session.connection.info.user)
         client = connect_client(session, target, run.command)
         plan = CreatePlan(dump, source, label)
+        make_id(source.facts["name"], label, datetime.now(UTC))  # raises for a label that cannot be in it
         if not run.dry_run:
             store.remove_leftovers()  # they may take the very room that is looked for
         require_room(plan, store)

@@ -91,6 +91,8 @@ def verify(
     from iacalls_cli.commands.backup.store import open_store
     from iacalls_cli.operations.backup.verify import verify_backup
 
+    if all and backup != "newest":
+        raise UsageError("--all and a backup's id contradict each other", "give one of them")
     store = open_store(directory)
     chosen = store.backups() if all else [store.find(backup)]
     rows = []

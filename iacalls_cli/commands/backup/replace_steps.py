@@ -95,7 +95,10 @@ def undo_replace(run: Run) -> None:
         live = session.place.database
         kept = kept_databases(session.connection, live)
         if not kept:
-            raise IacallsError(f"there is no database {live}{BEFORE}… that {live} replaced", "nothing was changed")
+            raise IacallsError(
+                f"there is nothing to undo: there is no database {live}{BEFORE}…",
+                "it is what `iacalls backup restore --replace` keeps",
+            )
         require_swappable(session.connection, live)
         require_swappable(session.connection, kept[0].name)
         away = dated_name(live, UNDONE)

@@ -62,6 +62,8 @@ def find_material(store: Store, name: str) -> Material:
         return of_backup(store.find(name))
     if not path.exists():
         raise UsageError(f"there is no file {name}", "check the path; `iacalls backup list` shows the backups")
+    if not path.is_file() and not path.is_dir():
+        raise UsageError(f"{name} is neither a file nor a folder", "name a file or folder that pg_dump wrote")
     if (path / MANIFEST).exists():
         return of_backup(read_backup(path.absolute()))
     archive_format, major = read_format(path)

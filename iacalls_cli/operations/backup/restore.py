@@ -84,8 +84,8 @@ def restored_database(
     """
     lock_creation(server.maintenance, name, making)
     unfinished = making.new_name(name)
-    notes = create_empty(server.maintenance, unfinished, plan.material, like)
     try:
+        notes = create_empty(server.maintenance, unfinished, plan.material, like)
         with server.open_database(unfinished) as connection:
             restored = fill(connection, server.open_client(unfinished), plan, progress)
         restored.name = unfinished

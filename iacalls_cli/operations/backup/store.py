@@ -84,6 +84,8 @@ class Store:
         backups = self.backups()
         if not backups:
             raise UsageError(f"there is no backup in {self.directory}", "`iacalls backup create` makes one")
+        if not name:
+            raise UsageError("the backup's name is empty", "`iacalls backup list` shows them all")
         own = [backup for backup in backups if name in (NEWEST, backup.database)]
         if own:
             sources = {backup.manifest.group[:2] for backup in own if backup.manifest}

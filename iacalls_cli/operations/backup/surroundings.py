@@ -18,8 +18,14 @@ GRANT = re.compile(rb"(?:ALTER DEFAULT PRIVILEGES\s.+?\s)?(?:GRANT|REVOKE)\s.+",
 GRANTEE = re.compile(rb"\s(?:TO|FROM|FOR ROLE) (" + NAME + rb')|"(?:[^"]|"")+"')
 EXTENSION = re.compile(rb"(?:CREATE EXTENSION(?: IF NOT EXISTS)?|COMMENT ON EXTENSION) (" + NAME + rb")")
 REMOVAL = re.compile(rb"DROP\s|ALTER\s.+\sDROP\s", re.DOTALL)
-# What a dump made with --create begins with: it concerns the server's other databases.
-WHOLE_DATABASE = re.compile(rb"(?:CREATE|DROP|ALTER)\s+DATABASE\s")
+# What concerns more than the one database, or the server's machine: pg_dump writes none of it,
+# but for what a dump made with --create begins with. White space may be a comment.
+BLANK = rb"(?:\s|--[^\n]*\n|/\*.*?\*/)"
+BEYOND = re.compile(
+    BLANK + rb"*(?:(?:CREATE|DROP|ALTER)" + BLANK + rb"+(?:DATABASE|ROLE|GROUP|TABLESPACE|SYSTEM|USER(?!" + BLANK
+    + rb"+MAPPING))(?!\w)|COPY\W.*\WPROGRAM" + BLANK + rb"*')",
+    re.DOTALL | re.IGNORECASE,
+)  # fmt: skip
 STATISTICS = re.compile(rb"SELECT \* FROM pg_catalog\.pg_restore_(?:relation|attribute)_stats\(")
 TABLESPACE = re.compile(rb"SET default_tablespace = (" + NAME + rb");\s*")
 AUTHORIZATION = re.compile(rb"(?:RE)?SET SESSION AUTHORIZATION")
@@ -57,9 +63,10 @@ class Surroundings:
             return None
         if STATISTICS.match(statement):  # only the newest servers know them, and ANALYZE makes better ones
             return None
-        if WHOLE_DATABASE.match(statement):
+        if BEYOND.match(statement):
             raise UsageError(
-                "the file makes, changes or drops a database itself", "make the dump without --create, or name another"
+                "the file makes, changes or drops databases, roles or settings of the whole server, or runs a program",
+                "make the dump without --create, or look at the file before you run it with psql",
             )
         if tablespace := TABLESPACE.fullmatch(statement):
             name = unquote(tablespace[1])

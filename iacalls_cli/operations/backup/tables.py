@@ -26,7 +26,8 @@ from iacalls_cli.text import relation_name
 
 QUALIFIED = rb"(" + NAME + rb")\.(" + NAME + rb")"
 CREATE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE " + QUALIFIED + rb"(?= \()")
-FILL = re.compile(rb"(?:COPY|INSERT INTO) " + QUALIFIED)
+# COPY from stdin alone: a program or a file of the server is none of a dump's.
+FILL = re.compile(rb"(?:COPY(?=\s.*\sFROM\s+stdin;\s*$)|INSERT INTO) " + QUALIFIED, re.DOTALL)
 # A table that is not whole by itself: what it inherits is not in its own statement.
 DEPENDENT = re.compile(rb"\n(INHERITS \(|PARTITION BY )")
 SETVAL = re.compile(rb"SELECT pg_catalog\.setval\('((?:[^']|'')+)', (-?\d+), (true|false)\);\s*")
@@ -171,7 +172,7 @@ def require_empty_table(connection: Connection, schema: str, name: str) -> None:
     if row is None or row[0]:
         raise IacallsError(
             f"the table {relation_name(schema, name)} is not empty, nothing was changed",
-            "without --data-only the rows are brought back into a schema of their own",
+            "--table TABLE without --data-only brings the rows back into a schema of their own",
         )
 
 

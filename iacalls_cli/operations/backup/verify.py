@@ -35,6 +35,7 @@ def verify_backup(backup: Backup) -> tuple[Backup, list[str]]:
     damage = "; ".join(findings)
     # A record that was changed is made anew: the archive itself has just been read.
     if findings == [backup.problem]:
+        findings = [f"{backup.problem}: the archive is whole, and the record is made anew; rehearse it again"]
         damage = ""
     # As it is now: while the archive was read, a rehearsal may have recorded something.
     current = read_backup(backup.folder)
