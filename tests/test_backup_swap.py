@@ -20,7 +20,7 @@ def test_long_names_that_begin_alike_are_kept_apart(server):
     with server.connect("postgres", OWNER) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(kept)))
         try:
-            assert [found.name for found in kept_databases(connection, first)] == [kept]
+            assert kept_databases(connection, first) == [kept]
             assert kept_databases(connection, second) == []
         finally:
             connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(kept)))

@@ -100,15 +100,15 @@ def undo_replace(run: Run) -> None:
                 "it is what `iacalls backup restore --replace` keeps",
             )
         require_swappable(session.connection, live)
-        require_swappable(session.connection, kept[0].name)
+        require_swappable(session.connection, kept[0])
         away = dated_name(live, UNDONE)
-        diagnostics.note(f"plan: put {kept[0].name} in the place of {live}, and keep that as {away}")
-        losses = compare_live(server, live, kept[0].name)
+        diagnostics.note(f"plan: put {kept[0]} in the place of {live}, and keep that as {away}")
+        losses = compare_live(server, live, kept[0])
         tell_loss(losses, live)
         if run.dry_run:
             return
         agree_to_swap(run, session, live)
-        swap(session.connection, ender, live, kept[0].name, away)
+        swap(session.connection, ender, live, kept[0], away)
         diagnostics.note(f"{live} is what it was; what it had become is kept as {away}")
     columns = Column("database"), Column("state"), Column("kept_as")
     run.write(Table(columns, [(live, "brought back", away)]))

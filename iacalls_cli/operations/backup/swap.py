@@ -8,7 +8,6 @@ leaves the old one or the new one, whole.
 import re
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,25 +27,17 @@ LIMIT_SECONDS = 30
 TRY_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class KeptDatabase:
-    """A database that was replaced, under its dated name."""
-
-    name: str
-    replaced_at: str
-
-
 def dated_name(database: str, ending: str) -> str:
     """The name under which a replaced database is kept."""
     return shortened(database, len(ending) + STAMP_BYTES) + ending + datetime.now(UTC).strftime(STAMP)
 
 
-def kept_databases(maintenance: Connection, database: str) -> list[KeptDatabase]:
+def kept_databases(maintenance: Connection, database: str) -> list[str]:
     """The databases that were replaced by one of this name, the latest first."""
     prefix = shortened(database, len(BEFORE) + STAMP_BYTES) + BEFORE
     names = [row["name"] for row in fetch(maintenance, load_query("backup/databases"), {"prefix": prefix})]
-    kept = [name for name in names if re.fullmatch(r"\d{8}T\d{6}Z", name.removeprefix(prefix))]
-    return [KeptDatabase(name, name.removeprefix(prefix)) for name in sorted(kept, reverse=True)]
+    kept = (name for name in names if re.fullmatch(r"\d{8}T\d{6}Z", name.removeprefix(prefix)))
+    return sorted(kept, reverse=True)
 
 
 def require_swappable(maintenance: Connection, database: str) -> None:
