@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from iacalls_cli.operations.backup.manifest import Manifest, StoredFile, hash_files, write_file, write_manifest
+from iacalls_cli.operations.backup.manifest import Manifest, write_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, write_proof
+from iacalls_cli.operations.files import StoredFile, hash_files, write_file
 
 SERVER = "7000000000000000001"
 NOON = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)

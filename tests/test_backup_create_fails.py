@@ -269,7 +269,7 @@ def test_bytes_that_the_disk_changed_are_found_before_it_has_its_name(
     """The checksum of what was written is compared with what is read back."""
     use(filled_database)
     hash_files = "iacalls_cli.operations.backup.create.hash_files"
-    from iacalls_cli.operations.backup.manifest import hash_files as original
+    from iacalls_cli.operations.files import hash_files as original
 
     def hash_changed(folder, paths):
         (archive,) = folder.glob("dump.pgdump.zst")

@@ -16,13 +16,13 @@ from iacalls_cli.database.connection import Limits
 from iacalls_cli.database.parameters import connection_parameters, describe, resolve
 from iacalls_cli.database.programs import connect_client
 from iacalls_cli.errors import UsageError
-from iacalls_cli.operations.backup.amounts import read_duration
-from iacalls_cli.operations.backup.compression import read_compression
+from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.backup.create import CreatePlan, create_backup, require_room
 from iacalls_cli.operations.backup.dump import FORMATS, DumpPlan
 from iacalls_cli.operations.backup.job import only_job
 from iacalls_cli.operations.backup.snapshot import named_lock_waits, read_source, require_rights
 from iacalls_cli.operations.backup.store import make_id
+from iacalls_cli.operations.compression import read_compression
 from iacalls_cli.operations.hooks import JobReport, run_hook
 from iacalls_cli.text import pretty_size
 

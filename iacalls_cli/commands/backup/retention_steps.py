@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.store import settings
 from iacalls_cli.commands.run import Run
-from iacalls_cli.operations.backup.amounts import read_duration, read_share, read_size
+from iacalls_cli.operations.amounts import read_duration, read_share, read_size
 from iacalls_cli.operations.backup.freshness import Demands
 from iacalls_cli.operations.backup.job import only_job
 from iacalls_cli.operations.backup.prune import Retention, plan_prune

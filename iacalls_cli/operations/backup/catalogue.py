@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from iacalls_cli.operations.backup.manifest import write_file
 from iacalls_cli.operations.db.expected import Catalogue, ObjectKey
+from iacalls_cli.operations.files import write_file
 
 CATALOGUE = "catalogue.json"
 

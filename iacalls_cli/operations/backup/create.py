@@ -13,14 +13,7 @@ from iacalls_cli.database.programs import Client
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.catalogue import write_catalogue
 from iacalls_cli.operations.backup.dump import DumpPlan, Progress, compress_directory, run_dump
-from iacalls_cli.operations.backup.manifest import (
-    Manifest,
-    StoredFile,
-    TableRows,
-    hash_files,
-    utc_now,
-    write_manifest,
-)
+from iacalls_cli.operations.backup.manifest import Manifest, TableRows, write_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, write_proof
 from iacalls_cli.operations.backup.snapshot import (
     Source,
@@ -36,6 +29,7 @@ from iacalls_cli.operations.backup.snapshot import (
 from iacalls_cli.operations.backup.store import Backup, Store, read_backup
 from iacalls_cli.operations.backup.verify import read_whole
 from iacalls_cli.operations.db.verify import read_catalogue
+from iacalls_cli.operations.files import StoredFile, hash_files, utc_now
 from iacalls_cli.text import pretty_size
 
 # Of the tables' size on the server, a compressed dump takes rarely more than half; and what

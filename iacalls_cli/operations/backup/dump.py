@@ -12,8 +12,8 @@ from typing import IO
 
 from iacalls_cli.database.programs import Client, RunningProgram, widen_pipe
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.backup.compression import Compression, compress_file, compressing
-from iacalls_cli.operations.backup.manifest import CHUNK_BYTES
+from iacalls_cli.operations.compression import Compression, compress_file, compressing
+from iacalls_cli.operations.files import CHUNK_BYTES
 
 # Called with a table, its rows so far, and all of them.
 Progress = Callable[[str, int, int], None]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.backup.manifest import utc_now
+from iacalls_cli.operations.files import utc_now
 
 
 @contextlib.contextmanager

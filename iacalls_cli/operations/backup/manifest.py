@@ -5,21 +5,18 @@ Both are written once. `sha256sum -c SHA256SUMS` checks them by hand.
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.files import StoredFile, hash_file, write_file
 from iacalls_cli.text import relation_name
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
-CHUNK_BYTES = 1 << 20
-UNFINISHED = ".partial"
 # Known from the application (its WhatsApp bodies are in another store) and from pg_dump.
 NOT_INCLUDED = (
     "files in cloud storage: only their names and addresses are in the database",
@@ -40,15 +37,6 @@ class TableRows:
 
     def __str__(self) -> str:
         return relation_name(self.schema, self.name)
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file of a backup: its path in the backup's folder, size in bytes, SHA-256 in hexadecimal."""
-
-    path: str
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -155,48 +143,3 @@ def parse_manifest(content: dict[str, Any]) -> Manifest:
         if isinstance(content[field.name], list):
             content[field.name] = tuple(content[field.name])
     return Manifest(**content)
-
-
-def hash_file(folder: Path, path: str) -> StoredFile:
-    """Read a file of `folder` whole, and say what it is."""
-    digest, size = hashlib.sha256(), 0
-    with (folder / path).open("rb", buffering=0) as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return StoredFile(path, size, digest.hexdigest())
-
-
-def hash_files(folder: Path, paths: Iterable[str]) -> tuple[StoredFile, ...]:
-    """Read several files of `folder` whole."""
-    return tuple(hash_file(folder, path) for path in sorted(paths))
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a small file that is whole or not there, for its owner alone."""
-    partial = path.with_name(path.name + UNFINISHED)
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.rename(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a crash of the machine."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def utc_now() -> str:
-    """Now, as the manifest writes times."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.backup.compression import decompress, is_compressed, read_chunks
 from iacalls_cli.operations.backup.dump import TOC, archive_path
 from iacalls_cli.operations.backup.manifest import MANIFEST, Manifest
 from iacalls_cli.operations.backup.store import Backup, Store, read_backup
 from iacalls_cli.operations.backup.verify import compare_files, require_end
+from iacalls_cli.operations.compression import decompress, is_compressed, read_chunks
 
 ARCHIVE_MAGIC = b"PGDMP"
 PLAIN_MAGIC = b"PostgreSQL database dump"

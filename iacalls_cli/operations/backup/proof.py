@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.backup.manifest import MANIFEST, write_file
+from iacalls_cli.operations.backup.manifest import MANIFEST
+from iacalls_cli.operations.files import write_file
 
 PROOF = "proof.json"
 

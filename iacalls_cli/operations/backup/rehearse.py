@@ -12,7 +12,7 @@ from iacalls_cli.database.rows import fetch, stream
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.catalogue import load_catalogue
 from iacalls_cli.operations.backup.dump import Progress
-from iacalls_cli.operations.backup.manifest import Manifest, utc_now
+from iacalls_cli.operations.backup.manifest import Manifest
 from iacalls_cli.operations.backup.restore import Restored, RestorePlan, Server, restored_database
 from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import REHEARSAL as REHEARSAL_DAMAGE
@@ -20,6 +20,7 @@ from iacalls_cli.operations.backup.verify import record
 from iacalls_cli.operations.db.compare import compare, finding_of
 from iacalls_cli.operations.db.unfinished import REHEARSAL
 from iacalls_cli.operations.db.verify import read_catalogue
+from iacalls_cli.operations.files import utc_now
 from iacalls_cli.operations.report import bind_values
 from iacalls_cli.queries import load_query, load_topic
 from iacalls_cli.values import make_clock

@@ -16,16 +16,17 @@ from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.programs import Client, start_program, widen_pipe
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
-from iacalls_cli.operations.backup.compression import read_chunks
 from iacalls_cli.operations.backup.dump import Progress, wait_a_moment
-from iacalls_cli.operations.backup.manifest import CHUNK_BYTES, TableRows
+from iacalls_cli.operations.backup.manifest import TableRows
 from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.script import COPY_FROM, Rule, run_script
 from iacalls_cli.operations.backup.snapshot import copied_rows, count_table, read_source
 from iacalls_cli.operations.backup.surroundings import TIMEOUT_MAJOR, Surroundings, read_surroundings
 from iacalls_cli.operations.backup.verify import list_archive
+from iacalls_cli.operations.compression import read_chunks
 from iacalls_cli.operations.db.sequences import advance_sequences
 from iacalls_cli.operations.db.unfinished import Making, drop_database, lock_creation
+from iacalls_cli.operations.files import CHUNK_BYTES
 from iacalls_cli.queries import load_query
 
 OpenDatabase = Callable[[str], AbstractContextManager[Connection]]

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.backup.manifest import Manifest, read_manifest, sync_folder
+from iacalls_cli.operations.backup.manifest import Manifest, read_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, read_proof
+from iacalls_cli.operations.files import sync_folder
 
 PARTIAL = ".partial"
 TIME = re.compile(r"_(\d{8}T\d{6}Z)", re.ASCII)

@@ -15,11 +15,11 @@ from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.backup.compression import read_chunks
 from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.restore import archive_script
 from iacalls_cli.operations.backup.script import run_script
 from iacalls_cli.operations.backup.surroundings import NAME, TIMEOUT, unquote
+from iacalls_cli.operations.compression import read_chunks
 from iacalls_cli.operations.db.sequences import MovedSequence, advance_sequences, move_sequence
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name

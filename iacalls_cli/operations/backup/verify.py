@@ -8,11 +8,12 @@ from pathlib import Path
 
 from iacalls_cli.database.programs import choose_programs, start_program, widen_pipe
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.backup.compression import is_compressed, read_chunks
 from iacalls_cli.operations.backup.dump import TOC, archive_path
-from iacalls_cli.operations.backup.manifest import MANIFEST, SUMS, UNFINISHED, Manifest, hash_file, utc_now
+from iacalls_cli.operations.backup.manifest import MANIFEST, SUMS, Manifest
 from iacalls_cli.operations.backup.proof import PROOF, Proof, manifest_digest, write_proof
 from iacalls_cli.operations.backup.store import Backup, read_backup
+from iacalls_cli.operations.compression import is_compressed, read_chunks
+from iacalls_cli.operations.files import UNFINISHED, hash_file, utc_now
 
 # The last is what a killed check leaves; the next one writes over it.
 OWN_FILES = (MANIFEST, SUMS, PROOF, PROOF + UNFINISHED)

@@ -5,8 +5,16 @@ from datetime import timedelta
 
 from iacalls_cli.errors import UsageError
 
-DURATION = re.compile(r"(\d{1,15})\s*(s|min|h|d|w)")
-UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+DURATION = re.compile(r"(\d{1,15})\s*(ms|s|min|m|h|d|w)")
+UNITS = {
+    "ms": "milliseconds",
+    "s": "seconds",
+    "min": "minutes",
+    "m": "minutes",
+    "h": "hours",
+    "d": "days",
+    "w": "weeks",
+}
 SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*(|bytes|kB|MB|GB|TB)")
 SIZE_UNITS = {"": 0, "bytes": 0, "kB": 1, "MB": 2, "GB": 3, "TB": 4}
 SHARE = re.compile(r"(\d{1,3})\s*%")

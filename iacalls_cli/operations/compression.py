@@ -19,7 +19,7 @@ from typing import IO, cast
 import zstandard
 
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.backup.manifest import CHUNK_BYTES
+from iacalls_cli.operations.files import CHUNK_BYTES
 
 ZSTD, GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
 LEVELS = {"zstd": (1, 19), "gzip": (1, 9)}
