@@ -1,0 +1,105 @@
+"""Locks that maintenance waits for: briefly, a few times, and then it says who holds them."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError, IacallsError
+from iacalls_cli.queries import load_query
+
+ATTEMPTS = 3
+PAUSE_SECONDS = 1.0
+NAMED_HOLDERS = 3
+LOCK_NOT_AVAILABLE = "55P03"
+DEADLOCK = "40P01"
+CANCELLED = "57014"
+LIMITS = ("statement_timeout", "transaction_timeout", "lock_timeout")
+
+Pause = Callable[[float], object]
+
+
+@contextmanager
+def unhurried(connection: Connection, lock_timeout: str | None = None) -> Iterator[None]:
+    """Let the statements of a session run as long as they need; their waits for locks stay short.
+
+    `lock_timeout` is the session's own unless given. Afterwards the session is as it was.
+    """
+    with database_errors():
+        before = connection.execute(
+            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [list(LIMITS)]
+        ).fetchall()
+    for name, value in before:
+        wanted = (lock_timeout or value) if name == "lock_timeout" else "0"
+        set_limit(connection, name, wanted)
+    try:
+        yield
+    finally:
+        with suppress(IacallsError):  # a session that is lost has no settings
+            for name, value in before:
+                set_limit(connection, name, value)
+
+
+def set_limit(connection: Connection, name: str, value: str) -> None:
+    """Set one setting of a session."""
+    with database_errors():
+        connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+
+
+def try_for_lock(action: Callable[[], None], pause: Pause = time.sleep) -> None:
+    """Run an action that takes a lock, again after a while where it does not get it.
+
+    The pauses are of random length, so that two sessions do not meet again and again. Raises
+    the last attempt's error.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with database_errors():
+                action()
+        except DatabaseError as error:
+            if error.sqlstate not in (LOCK_NOT_AVAILABLE, DEADLOCK) or attempt == ATTEMPTS:
+                raise
+        else:
+            return
+        pause(random.SystemRandom().uniform(0.5, 1.5) * PAUSE_SECONDS)
+
+
+def name_lock_holders(connection: Connection, relation: int, *, is_exclusive: bool = False) -> str:
+    """The sessions that keep a maintenance command from a relation, for an error; '' for none.
+
+    `is_exclusive` is for a command that wants the relation for itself alone.
+    """
+    values = {"relation": relation, "is_exclusive": is_exclusive}
+    holders = fetch(connection, load_query("maintain/lock-holders"), values)
+    named = [
+        name_session(str(row["pid"]), row["application"] or row["role"], row["since"])
+        for row in holders[:NAMED_HOLDERS]
+    ]
+    more = [f"{len(holders) - NAMED_HOLDERS} more"] if len(holders) > NAMED_HOLDERS else []
+    return ", ".join(named + more)
+
+
+def name_session(pid: str, application: str, since: str | None) -> str:
+    """A session for people.
+
+    >>> name_session("77", "psql", "2025-10-31 10:00:00")
+    'session 77 (psql) since 2025-10-31 10:00:00'
+    """
+    return f"session {pid}" + (f" ({application})" if application else "") + (f" since {since}" if since else "")
+
+
+def lock_problem(error: DatabaseError, holders: str) -> str:
+    """Why a command failed, with who was in its way."""
+    if error.sqlstate != LOCK_NOT_AVAILABLE:
+        return error.message
+    return f"locked by {holders}" if holders else "another session held the lock, and has ended meanwhile"
+
+
+def is_usable(connection: Connection) -> bool:
+    """Whether a session can still be asked something."""
+    return connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
