@@ -26,11 +26,12 @@ CONNECTING = {
     "report durations": [], "report group-statistics": [], "report client-history": ["1"], "report batch-statistics": [],
     "report run": [str(ROOT / "sql/queries/report/stats.sql")], "report check": [], "monitor sizes": [],
     "monitor indexes": [], "monitor connections": [], "users list": [], "users set-password": ["admin", "--password-stdin"],
-    "backup create": [], "backup undo": [], "backup restore": [str(ROOT / "tests/dumps/plain.sql"), "--into", "other"],
+    "maintain cleanup": [], "backup create": [], "backup undo": [], "backup restore": [str(ROOT / "tests/dumps/plain.sql"), "--into", "other"],
 }  # fmt: skip
 # These have no target: they look at the embedded server, at files, or at nothing.
 OTHERS = (
     "demo",
+    "maintain undo",
     "backup list",
     "backup verify",
     "backup rehearse",

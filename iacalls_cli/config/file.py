@@ -17,6 +17,9 @@ lock_timeout = "2s"
 
 [backup]                             # see backup.py
 directory = "/srv/backups/iacalls"
+
+[maintain]                           # see maintain.py
+keep_archives = "180d"
 """
 
 import os
@@ -29,6 +32,8 @@ from typing import Any
 
 from iacalls_cli.config.backup import KEYS as BACKUP_KEYS
 from iacalls_cli.config.backup import BackupSettings, read_backup_settings
+from iacalls_cli.config.maintain import KEYS as MAINTAIN_KEYS
+from iacalls_cli.config.maintain import MaintainSettings, read_maintain_settings
 from iacalls_cli.errors import UsageError
 
 LOCAL_FILE = "iacalls.toml"
@@ -60,6 +65,7 @@ class Config:
     queries_folder: Path | None = None
     session: Mapping[str, str] = field(default_factory=dict)
     backup: BackupSettings = field(default_factory=BackupSettings)
+    maintain: MaintainSettings = field(default_factory=MaintainSettings)
 
     @property
     def files(self) -> str:
@@ -122,13 +128,16 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
 
 def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
     """`config` with what one file says laid over it."""
-    check_keys(content, ("profile", "profiles", "queries", "session", "backup"), path, "")
+    check_keys(content, ("profile", "profiles", "queries", "session", "backup", "maintain"), path, "")
     queries = table(content, "queries", path)
     check_keys(queries, ("folder",), path, "queries.")
     session = table(content, "session", path)
     check_keys(session, ("statement_timeout", "lock_timeout"), path, "session.")
     backup = table(content, "backup", path)
     check_keys(backup, BACKUP_KEYS, path, "backup.")
+    maintain = table(content, "maintain", path)
+    check_keys(maintain, MAINTAIN_KEYS, path, "maintain.")
+    is_local = path.name == LOCAL_FILE
     profiles = {name: read_profile(name, value, path) for name, value in table(content, "profiles", path).items()}
     folder = read_text(queries, "folder", path, "queries.")
     return Config(
@@ -137,7 +146,8 @@ def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
         # A relative folder belongs to the file that names it, not to where one stands.
         path.parent / expand(folder, path) if folder else config.queries_folder,
         {**config.session, **{key: duration(session, key, path) for key in session}},
-        replace(config.backup, **read_backup_settings(backup, path, is_local=path.name == LOCAL_FILE)),
+        replace(config.backup, **read_backup_settings(backup, path, is_local=is_local)),
+        replace(config.maintain, **read_maintain_settings(maintain, path, is_local=is_local)),
     )
 
 

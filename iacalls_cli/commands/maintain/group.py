@@ -1,7 +1,11 @@
 """The group `iacalls maintain`, and the options its commands share."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from iacalls_cli.errors import IacallsError
 from iacalls_cli.group import Group
 
 app = typer.Typer(
@@ -11,3 +15,42 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+
+
+def complete_rules() -> list[str]:
+    """The rules of a cleanup, for completion."""
+    from iacalls_cli.config.file import load_config
+    from iacalls_cli.config.maintain import BUILT_IN
+
+    try:
+        return [*BUILT_IN, *load_config().maintain.rules]
+    except IacallsError:  # nothing may be written into a half-typed command line
+        return list(BUILT_IN)
+
+
+def complete_runs() -> list[str]:
+    """The cleanups with an archive in the default folder, for completion."""
+    from iacalls_cli.commands.maintain.cleanup_steps import open_archives
+
+    try:
+        return [archive.id for archive in open_archives(None).all()]
+    except IacallsError:  # see above
+        return []
+
+
+def read_directory(text: str) -> Path:
+    """The folder an option names; an empty one is a variable that was not set in a script, not this folder."""
+    if not text:
+        raise typer.BadParameter("the folder's name is empty")
+    return Path(text)
+
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "--directory",
+        metavar="DIR",
+        parser=read_directory,
+        help="The folder of archives, instead of the configured one.",
+    ),
+]

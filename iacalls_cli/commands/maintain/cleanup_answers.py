@@ -1,0 +1,188 @@
+"""What `iacalls maintain cleanup` shows: the plan in words and as rows, and what became of it."""
+
+from collections.abc import Iterator
+
+from iacalls_cli.operations.maintain.cleanup import CleanupResult
+from iacalls_cli.operations.maintain.plan import CleanupPlan, Effect, RulePlan
+from iacalls_cli.operations.maintain.sweep import Tally
+from iacalls_cli.output.write import FOR_PEOPLE, Format
+from iacalls_cli.table import Answer, Column, Table
+from iacalls_cli.text import pretty_size
+
+PLAN_COLUMNS = (
+    Column("rule"),
+    Column("table"),
+    Column("rows", "number"),
+    Column("bytes", "bytes"),
+    Column("cut_off", "time"),
+    Column("age_column", is_wide=True),
+    Column("oldest", "time", is_wide=True),
+    Column("newest", "time", is_wide=True),
+    Column("kept", "number"),
+    Column("archive", "boolean", is_wide=True),
+    Column("triggers", is_wide=True),
+)
+EFFECT_COLUMNS = (
+    Column("rule"),
+    Column("table"),
+    Column("action"),
+    Column("rows", "number"),
+    Column("triggers", "prose"),
+    Column("foreign_key", is_wide=True),
+)
+KEPT_COLUMNS = Column("rule"), Column("reason", "prose"), Column("rows", "number")
+RESULT_COLUMNS = (
+    Column("rule"),
+    Column("table"),
+    Column("deleted", "number"),
+    Column("cascaded", "number"),
+    Column("changed", "number"),
+    Column("in_use", "number"),
+    Column("transactions", "number", is_wide=True),
+    Column("longest_ms", "number"),
+    Column("is_whole", "boolean", is_wide=True),
+)
+VACUUM_COLUMNS = (
+    Column("table"),
+    Column("state"),
+    Column("before", "bytes"),
+    Column("after", "bytes"),
+    Column("dead_rows", "number"),
+    Column("problem", "prose"),
+)
+# Below this share of a table's rows, what is free will soon be used again.
+WORTH_REWRITING = 0.3
+
+
+def plan_lines(plan: CleanupPlan) -> Iterator[str]:
+    """The plan in sentences, one rule a line, and one for each thing that goes along."""
+    for rule in plan.rules:
+        bound = rule.bound
+        cut_off = bound.cut_off.isoformat(sep=" ", timespec="seconds")
+        span = f", from {rule.oldest} to {rule.newest}" if rule.rows else ""
+        size = f" ({pretty_size(rule.bytes)})" if rule.rows else ""
+        yield (
+            f"plan: {bound.rule.name}: {rule.rows:,} rows{size} of {bound.rule} with {bound.rule.age_column} before "
+            f"{cut_off}{span}{fired(rule.triggers)}"
+        )
+        for effect in rule.effects:
+            yield f"plan: {bound.rule.name}: with them {effect_words(effect)}"
+        for kept in rule.kept:
+            yield f"plan: {bound.rule.name}: {kept.rows:,} old rows stay: {kept.reason}"
+
+
+def effect_words(effect: Effect) -> str:
+    """What happens to another table's rows."""
+    what = "go" if effect.action == "delete" else f"change ({effect.action})"
+    return f"{effect.rows:,} rows of {effect.table} {what} by {effect.foreign_key}{fired(effect.triggers)}"
+
+
+def fired(triggers: tuple[str, ...]) -> str:
+    """The triggers a delete or update fires, in words."""
+    return f"; fires {', '.join(triggers)}" if triggers else ""
+
+
+def plan_answer(plan: CleanupPlan, output: Format) -> Answer:
+    """The plan as rows, one a rule."""
+    rules = Table(PLAN_COLUMNS, [plan_row(rule) for rule in plan.rules])
+    effects = [
+        (rule.bound.rule.name, e.table, e.action, e.rows, ", ".join(e.triggers), e.foreign_key)
+        for rule in plan.rules
+        for e in rule.effects
+    ]
+    kept = [(rule.bound.rule.name, one.reason, one.rows) for rule in plan.rules for one in rule.kept]
+    more = {
+        "effects": Table(EFFECT_COLUMNS, effects, "What goes or changes with them"),
+        "kept": Table(KEPT_COLUMNS, kept, "What stays"),
+    }
+    return Answer(rules, shown(more, output))
+
+
+def plan_row(rule: RulePlan) -> tuple[str | int | bool | None, ...]:
+    """One rule's row."""
+    return (
+        rule.bound.rule.name,
+        str(rule.bound.rule),
+        rule.rows,
+        rule.bytes,
+        rule.bound.cut_off.isoformat(sep=" ", timespec="seconds"),
+        rule.bound.rule.age_column,
+        rule.oldest,
+        rule.newest,
+        sum(kept.rows for kept in rule.kept),
+        rule.bound.rule.has_archive,
+        ", ".join(rule.triggers) or None,
+    )
+
+
+def result_answer(plan: CleanupPlan, result: CleanupResult, output: Format) -> Answer:
+    """What was done, one row a rule."""
+    rows = []
+    for rule in plan.rules:
+        tally = result.tallies.get(rule.bound.rule.name, Tally(is_whole=rule.rows == 0))
+        rows.append(
+            (
+                rule.bound.rule.name,
+                str(rule.bound.rule),
+                tally.deleted,
+                tally.cascaded,
+                tally.changed,
+                tally.in_use,
+                tally.transactions,
+                round(tally.longest * 1000),
+                tally.is_whole,
+            )
+        )
+    vacuumed = [
+        (
+            str(one),
+            one.state,
+            one.before.size if one.before else None,
+            one.after.size if one.after else None,
+            one.after.dead_rows if one.after else None,
+            one.problem or one.held_back or None,
+        )
+        for one in result.vacuumed
+    ]
+    more: dict[str, Table] = {"vacuum": Table(VACUUM_COLUMNS, vacuumed, "Vacuumed")}
+    answer = Answer(Table(RESULT_COLUMNS, rows), shown(more, output))
+    if output in FOR_PEOPLE:
+        return answer
+    archive = result.archive
+    run = {
+        "id": archive.id if archive else None,
+        "archive": str(archive.folder) if archive else None,
+        "archive_bytes": archive.bytes if archive else None,
+        "state": result.state,
+        "seconds": round(result.seconds, 3),
+    }
+    return Answer(answer.data, {"run": run, **answer.more})
+
+
+def shown(more: dict[str, Table], output: Format) -> dict[str, Table]:
+    """Further tables; people do not see those without rows."""
+    return {key: table for key, table in more.items() if table.rows or output not in FOR_PEOPLE}
+
+
+def space_lines(plan: CleanupPlan, result: CleanupResult) -> Iterator[str]:
+    """What the deletes mean for the disk, honestly."""
+    for one in result.vacuumed:
+        if one.state != "vacuumed" or not one.before or not one.after:
+            yield f"{one} was not vacuumed: {one.problem}; `iacalls maintain vacuum {one}` does it later"
+            continue
+        if one.held_back:
+            yield f"{one}: {one.after.dead_rows:,} dead rows stay until {one.held_back} ends"
+        gone = sum(
+            tally.deleted
+            for rule in plan.rules
+            if str(rule.bound.rule) == str(one) and (tally := result.tallies.get(rule.bound.rule.name))
+        )
+        share = gone / (gone + one.after.live_rows) if gone else 0.0
+        returned = f"{pretty_size(one.freed)} went back to the disk" if one.freed > 0 else "none went back to the disk"
+        line = f"{one}: space of the deleted rows is free for new ones, {returned} ({pretty_size(one.after.size)} now)"
+        if share > WORTH_REWRITING:
+            line += (
+                f"; a good {share:.0%} of it is free: `iacalls maintain reindex {one}` shrinks the indexes,"
+                f" `vacuum --full {one}` the table, under a lock"
+            )
+        yield line

@@ -1,0 +1,171 @@
+"""The steps of `iacalls maintain cleanup`: rules, plan, agreement, the deed, what became of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.maintain.cleanup_answers import (
+    plan_answer,
+    plan_lines,
+    result_answer,
+    space_lines,
+)
+from iacalls_cli.commands.run import Run
+from iacalls_cli.config.file import load_config
+from iacalls_cli.database.connection import require_primary
+from iacalls_cli.operations.amounts import read_duration
+from iacalls_cli.operations.maintain.archives import Archive, Archives, old_archives, remove_archive
+from iacalls_cli.operations.maintain.cleanup import (
+    CleanupResult,
+    Clock,
+    Order,
+    only_cleanup,
+    read_clock,
+    require_room,
+    run_cleanup,
+)
+from iacalls_cli.operations.maintain.plan import CleanupPlan, plan_cleanup
+from iacalls_cli.operations.maintain.rules import bind_rule, built_in_rules, choose_rules, configured_rules
+from iacalls_cli.text import pretty_size
+from iacalls_cli.values import make_clock
+
+if TYPE_CHECKING:
+    from iacalls_cli.database.connection import Session
+
+PAUSE, MAX_DURATION = "20ms", "24h"
+CLOCKS_MAY_DIFFER = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for; None is what the config file says, or what is usual."""
+
+    days: int | None
+    failed_call_days: int | None
+    only: tuple[str, ...]
+    archive: bool
+    max_duration: str | None
+    pause: str | None
+    keep_archives: str | None
+    tz: str
+    directory: Path | None
+
+
+def open_archives(directory: Path | None) -> Archives:
+    """The folder of archives: of `--directory`, else of the config file, else in the user's data folder."""
+    import platformdirs
+
+    default = platformdirs.user_data_path("iacalls", appauthor=False) / "archives"
+    chosen = directory or load_config().maintain.archives or default
+    return Archives(chosen.expanduser().absolute())
+
+
+def clean_up(run: Run, wishes: Wishes) -> None:
+    """Delete what is old, as the options and the config file say."""
+    config = load_config().maintain
+    rules = choose_rules(
+        [
+            *built_in_rules(wishes.days or config.days, wishes.failed_call_days or config.failed_call_days),
+            *configured_rules(config.rules),
+        ],
+        wishes.only,
+    )
+    zone = make_clock(wishes.tz).zone
+    longest = read_duration("max-duration", wishes.max_duration or config.max_duration or MAX_DURATION)
+    pause = read_duration("pause", wishes.pause or config.pause or PAUSE)
+    keep = wishes.keep_archives or config.keep_archives
+    keep_for = read_duration("keep-archives", keep) if keep else None
+    archives = open_archives(wishes.directory)
+    with run.session(read_only=False) as session:
+        require_primary(session)
+        clock = read_clock(session.connection)
+        warn_of_clocks(clock, wishes.tz)
+        bound = [bind_rule(session.connection, rule, clock.now, zone) for rule in rules]
+        with diagnostics.waiting("counting"):
+            plan = plan_cleanup(session.connection, bound)
+        for line in plan_lines(plan):
+            diagnostics.note(line)
+        mine = archives.of(clock.database, clock.system_identifier)
+        old = old_archives(mine, keep_for, datetime.now(UTC)) if keep_for is not None else []
+        if old:
+            diagnostics.note(f"plan: remove {len(old)} archives older than {keep} ({pretty_size(sizes(old))})")
+        if wishes.archive and plan.rows:
+            require_room(plan, archives)
+        if run.dry_run:
+            run.write(plan_answer(plan, run.output))
+            tell_archives(archives, mine)
+            return
+        if plan.rows:
+            agree(run, session, plan, archives if wishes.archive else None)
+        result = act(session, plan, clock, Order(archives if wishes.archive else None, longest, pause))
+        if result.failure is None:
+            for archive in old:
+                remove_archive(archive)
+        run.write(result_answer(plan, result, run.output))
+        tell(result, plan)
+        tell_archives(archives, archives.of(clock.database, clock.system_identifier))
+        if result.failure is not None:
+            raise result.failure
+
+
+def warn_of_clocks(clock: Clock, zone: str) -> None:
+    """Say what may make ages wrong: a server's zone that stored times may be of, and clocks that differ."""
+    if clock.zone not in (zone, "Etc/UTC", "UTC") or (zone == "UTC" and clock.zone not in ("UTC", "Etc/UTC", "GMT")):
+        diagnostics.warning(
+            f"this server's time zone is {clock.zone}, and stored times without a zone are read as {zone}; "
+            f"--tz {clock.zone} reads them so"
+        )
+    difference = abs(clock.now - datetime.now(UTC))
+    if difference > CLOCKS_MAY_DIFFER:
+        diagnostics.warning(
+            f"the server's clock says {clock.now:%Y-%m-%d %H:%M} UTC and this machine's differs by "
+            f"{difference.total_seconds() / 60:.0f} minutes; the server's decides what is old"
+        )
+
+
+def agree(run: Run, session: "Session", plan: CleanupPlan, archives: Archives | None) -> None:
+    """Have the deed agreed to: y/N where an archive can undo it, the database's name where nothing can."""
+    if archives is not None and all(rule.bound.rule.has_archive for rule in plan.rules if rule.rows):
+        run.agree(f"Delete {plan.rows:,} rows? `iacalls maintain undo` can put them back")
+        return
+    run.agree_by_name(
+        f"Without an archive {plan.rows:,} rows are gone for good.",
+        session.place.database,
+        is_embedded=session.place.is_embedded,
+    )
+
+
+def act(session: "Session", plan: CleanupPlan, clock: Clock, order: Order) -> CleanupResult:
+    """Do it, as the only cleanup of this database."""
+    with only_cleanup(session.connection), diagnostics.progress() as progress:
+        return run_cleanup(session.connection, plan, clock, order, progress)
+
+
+def tell(result: CleanupResult, plan: CleanupPlan) -> None:
+    """Say how it ended, where the rows are and what that means for the disk."""
+    if result.archive is not None:
+        diagnostics.note(
+            f"archived in {result.archive.folder}; `iacalls maintain undo {result.archive.id}` puts it back"
+        )
+    if result.state == "stopped":
+        diagnostics.warning("stopped at --max-duration; the next run goes on")
+    if in_use := sum(tally.in_use for tally in result.tallies.values()):
+        diagnostics.note(f"{in_use:,} rows were in use and stay; the next run takes them")
+    for line in space_lines(plan, result):
+        diagnostics.note(line)
+
+
+def tell_archives(archives: Archives, mine: Sequence[Archive]) -> None:
+    """Say what the archives of this database take."""
+    if mine:
+        diagnostics.note(
+            f"{len(mine)} archives of this database take {pretty_size(sizes(mine))} in {archives.directory}"
+        )
+
+
+def sizes(archives: Sequence[Archive]) -> int:
+    """What archives take together, in bytes."""
+    return sum(archive.bytes for archive in archives)

@@ -1,0 +1,112 @@
+"""The steps of `iacalls maintain undo`: the list, the check of the archive, the return of the rows."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.maintain.cleanup_steps import open_archives, sizes
+from iacalls_cli.commands.run import Run
+from iacalls_cli.database.connection import require_primary
+from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.operations.files import utc_now, write_file
+from iacalls_cli.operations.maintain.archives import UNDONE, Archive, settle_archive, verify_archive
+from iacalls_cli.operations.maintain.cleanup import Clock, only_cleanup, read_clock
+from iacalls_cli.operations.maintain.references import read_schema
+from iacalls_cli.operations.maintain.undo import Conflict, Returned, UndoResult, return_rows
+from iacalls_cli.output.write import FOR_PEOPLE
+from iacalls_cli.table import Answer, Column, Table, table_of
+from iacalls_cli.text import pretty_size
+
+SHOWN_CONFLICTS = 20
+
+
+def list_runs(run: Run, directory: Path | None) -> None:
+    """List the cleanups whose archives are kept."""
+    archives = open_archives(directory)
+    found = archives.all()
+    columns = (
+        Column("run", "prose"),
+        Column("state"),
+        Column("deleted", "number"),
+        Column("changed", "number"),
+        Column("size", "bytes"),
+        Column("started", "time", is_wide=True),
+        Column("ended", "time", is_wide=True),
+        Column("problem", "prose"),
+    )
+    rows = [
+        (
+            archive.id,
+            archive.state,
+            archive.manifest.deleted if archive.manifest else None,
+            archive.manifest.changed if archive.manifest else None,
+            archive.bytes,
+            archive.manifest.started_at if archive.manifest else None,
+            (archive.manifest.ended_at or None) if archive.manifest else None,
+            archive.problem or None,
+        )
+        for archive in found
+    ]
+    table = Table(columns, rows)
+    if run.output in FOR_PEOPLE and not any(archive.problem for archive in found):
+        table = table.only(*[column.name for column in columns[:-1]])
+    run.write(table)
+    diagnostics.note(f"{len(found)} archives take {pretty_size(sizes(found))} in {archives.directory}")
+
+
+def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
+    """Put back what one cleanup deleted."""
+    archive = open_archives(directory).find(run_id)
+    with diagnostics.waiting(f"reading {archive.id}"):
+        verify_archive(archive)
+    with run.session(read_only=False) as session:
+        require_primary(session)
+        require_same(archive, read_clock(session.connection), session.place.database)
+        if not run.dry_run:
+            assert archive.manifest is not None  # noqa: S101, verified
+            diagnostics.note(
+                f"plan: put back {archive.manifest.deleted:,} rows and {archive.manifest.changed:,} references of the "
+                f"cleanup of {archive.manifest.started_at}"
+            )
+            run.agree("Put them back?")
+        with only_cleanup(session.connection), diagnostics.progress() as progress:
+            if not run.dry_run:
+                archive = settle_archive(session.connection, archive)
+            schema = read_schema(session.connection)
+            result = return_rows(session.connection, archive, schema, progress, is_dry=run.dry_run)
+    run.write(undo_answer(run, result))
+    left = sum(file.conflicts for file in result.files)
+    if run.dry_run:
+        return
+    if not left:
+        write_file(archive.folder / UNDONE, json.dumps({"at": utc_now(), "rows": result.restored}) + "\n")
+    else:
+        raise IacallsError(
+            f"{left:,} rows were not put back, {result.restored:,} were",
+            "the conflicts are listed above; solve them and undo again, what is back stays as it is",
+        )
+
+
+def require_same(archive: Archive, clock: Clock, database: str) -> None:
+    """Raise `UsageError` where an archive is of another database than the target."""
+    assert archive.manifest is not None  # noqa: S101, verified
+    known = archive.manifest.database
+    if known["name"] != clock.database:
+        raise UsageError(
+            f"{archive.id} is of the database {known['name']}, and the target is {database}",
+            "name the right target; nothing was changed",
+        )
+    if known["system_identifier"] != clock.system_identifier:
+        diagnostics.warning(f"{archive.id} is of a database on another server")
+
+
+def undo_answer(run: Run, result: UndoResult) -> Answer:
+    """What became of the rows, file by file, and the conflicts."""
+    conflicts: Sequence[Conflict] = result.conflicts
+    more = {}
+    if conflicts or run.output not in FOR_PEOPLE:
+        if run.output in FOR_PEOPLE:
+            conflicts = conflicts[:SHOWN_CONFLICTS]
+        more["conflicts"] = table_of(Conflict, conflicts, "Conflicts")
+    return Answer(table_of(Returned, result.files), more)

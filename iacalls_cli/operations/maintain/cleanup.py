@@ -1,0 +1,190 @@
+"""A cleanup: one at a time on a database, rule by rule, with its archive, and VACUUM at the end."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from iacalls_cli import __version__
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import translate
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.files import utc_now
+from iacalls_cli.operations.maintain.archive import ArchiveManifest, ArchiveWriter
+from iacalls_cli.operations.maintain.archives import Archive, Archives, read_archive, settle_archive
+from iacalls_cli.operations.maintain.plan import CleanupPlan, RulePlan
+from iacalls_cli.operations.maintain.references import REFUSALS
+from iacalls_cli.operations.maintain.sweep import Progress, Sweep, Tally
+from iacalls_cli.operations.maintain.vacuum import VacuumResult, vacuum_table
+from iacalls_cli.queries import load_query
+from iacalls_cli.text import pretty_size
+
+# Of the rows' bytes, a compressed archive takes rarely more.
+COMPRESSED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The server's clock and zone, and what tells the database from others."""
+
+    now: datetime
+    zone: str
+    database: str
+    system_identifier: str
+    server_version: str
+    block_size: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a cleanup is to go. Without `archives` nothing is archived."""
+
+    archives: Archives | None
+    longest: timedelta
+    pause: timedelta
+
+
+@dataclass
+class CleanupResult:
+    """What a cleanup did. `state` is finished, stopped (by time), interrupted or failed, with the `failure`."""
+
+    state: str = "failed"
+    archive: Archive | None = None
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    vacuumed: list[VacuumResult] = field(default_factory=list)
+    seconds: float = 0.0
+    failure: BaseException | None = None
+
+
+def read_clock(connection: Connection) -> Clock:
+    """The server's clock; raises `DatabaseError`."""
+    return Clock(**fetch(connection, load_query("maintain/clock"))[0])
+
+
+@contextmanager
+def only_cleanup(connection: Connection) -> Iterator[None]:
+    """Be the only cleanup or undo on a database, of any user on any machine; never waits.
+
+    Raises `IacallsError` naming the session that is at it.
+    """
+    if not fetch(connection, load_query("maintain/lock"))[0]["is_ours"]:
+        holders = fetch(connection, load_query("maintain/lock-holder"))
+        named = ", ".join(
+            f"{row['application'] or 'a session'}, session {row['pid']} of {row['role']} from {row['client']},"
+            f" since {row['since']}"
+            for row in holders
+        )
+        raise IacallsError(
+            f"another cleanup or undo is at work on this database: {named or 'it has just ended'}",
+            "wait for it to end, then try again",
+        )
+    yield  # the lock ends with the session
+
+
+def require_room(plan: CleanupPlan, archives: Archives) -> None:
+    """Raise `IacallsError` where the archives' disk has no room for what may go there."""
+    needed = int(sum(rule.bytes for rule in plan.rules if rule.bound.rule.has_archive) * COMPRESSED_SHARE)
+    free = archives.free_bytes()
+    if needed > free:
+        raise IacallsError(
+            f"{archives.directory} has {pretty_size(free)} free, and the archive may need {pretty_size(needed)}",
+            "free space, or name another folder with --directory",
+        )
+
+
+def run_cleanup(
+    connection: Connection, plan: CleanupPlan, clock: Clock, order: Order, progress: Progress
+) -> CleanupResult:
+    """Delete what the plan found, under the lock of `only_cleanup`; the result tells how far it came, and why.
+
+    Each transaction is whole in itself, so whatever ends this leaves nothing half-done. Nothing
+    is raised: what ended it is the result's `failure`.
+    """
+    began, result = time.monotonic(), CleanupResult()
+    writer = None
+    try:
+        if order.archives:
+            for archive in order.archives.of(clock.database, clock.system_identifier):
+                settle_archive(connection, archive)
+            if any(rule.rows and rule.bound.rule.has_archive for rule in plan.rules):
+                writer = open_writer(order.archives, plan, clock)
+        deadline = began + order.longest.total_seconds()
+        sweep = Sweep(connection, writer, clock.block_size, deadline, order.pause, progress, result.tallies)
+        result.state = sweep_rules(sweep, plan.rules)
+    except (KeyboardInterrupt, IacallsError, psycopg.Error, OSError) as error:
+        result.failure = failure_of(error)
+        result.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    finally:
+        result.archive = close_writer(writer, result)
+    if result.failure is None:
+        result.vacuumed = vacuum_touched(connection, plan, result)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def sweep_rules(sweep: Sweep, rules: Sequence[RulePlan]) -> str:
+    """Sweep rule by rule; returns whether that came to its end: finished or stopped."""
+    for rule in rules:
+        if rule.rows and not sweep.run(rule).is_whole:
+            return "stopped"
+    return "finished"
+
+
+def failure_of(error: BaseException) -> BaseException:
+    """What ended a cleanup, in words."""
+    if isinstance(error, psycopg.Error):
+        return translate(error)
+    if isinstance(error, OSError):
+        return IacallsError(
+            f"cannot write the archive: {error.strerror}; what it could not take was not deleted",
+            "free space, or name another folder with --directory; the next cleanup goes on",
+        )
+    return error
+
+
+def open_writer(archives: Archives, plan: CleanupPlan, clock: Clock) -> ArchiveWriter:
+    """A new archive."""
+    archives.make()
+    name = archives.new_id(clock.database)
+    rules = tuple(
+        {
+            "name": rule.bound.rule.name,
+            "table": str(rule.bound.rule),
+            "age_column": rule.bound.rule.age_column,
+            "cut_off": rule.bound.cut_off.astimezone(UTC).isoformat(),
+            "filter": rule.bound.rule.filter,
+            "planned": rule.rows,
+        }
+        for rule in plan.rules
+    )
+    facts = {key: value for key, value in asdict(clock).items() if key in ("system_identifier", "server_version")}
+    manifest = ArchiveManifest(name, {"name": clock.database, **facts}, __version__, utc_now(), rules)
+    return ArchiveWriter(archives.directory / name, manifest)
+
+
+def close_writer(writer: ArchiveWriter | None, result: CleanupResult) -> Archive | None:
+    """Bring the archive to its end; a failure of that becomes the cleanup's."""
+    if writer is None:
+        return None
+    try:
+        writer.finish(result.state)
+    except OSError as error:  # its parts are on the disk all the same, and the next command closes it
+        result.failure = result.failure or failure_of(error)
+    return read_archive(writer.folder)
+
+
+def vacuum_touched(connection: Connection, plan: CleanupPlan, result: CleanupResult) -> list[VacuumResult]:
+    """VACUUM (ANALYZE) the tables that rows were deleted from or changed in."""
+    schema = plan.schema
+    oids: dict[int, None] = {}
+    for rule in plan.rules:
+        tally = result.tallies.get(rule.bound.rule.name, Tally())
+        tables = [rule.bound.oid] if tally.deleted else []
+        if tally.cascaded or tally.changed:
+            tables += [key.child for key in rule.closure.keys if key.action not in REFUSALS]
+        oids.update(dict.fromkeys(leaf.oid for oid in tables for leaf in schema.leaves(oid) if leaf.kind == "r"))
+    return [vacuum_table(connection, schema.relations[oid].schema, schema.relations[oid].name) for oid in oids]

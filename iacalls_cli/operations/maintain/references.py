@@ -1,0 +1,162 @@
+"""What hangs on a table's rows: its partitions, the foreign keys that point at it, what a delete sets off."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from psycopg import sql
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import IacallsError
+from iacalls_cli.queries import load_query
+from iacalls_cli.text import relation_name
+
+# PostgreSQL's letters for ON DELETE: https://www.postgresql.org/docs/current/catalog-pg-constraint.html
+CASCADE, REFUSALS, CHANGES = "c", ("a", "r"), {"n": "set null", "d": "set default"}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table. `line` are itself and the tables it is a partition or an inheriting child of, `top` the topmost."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    has_tids: bool
+    line: tuple[int, ...]
+    top: int
+
+    def __str__(self) -> str:
+        return relation_name(self.schema, self.name)
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Its name for SQL."""
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def only(self) -> sql.Composable:
+        """Its own rows; those of a partitioned table are all its partitions'."""
+        return self.identifier if self.kind == "p" else sql.SQL("ONLY {}").format(self.identifier)
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key. `condition` joins the parent as p with the child as c; `columns` are the child's."""
+
+    oid: int
+    name: str
+    action: str
+    child: int
+    parent: int
+    columns: tuple[str, ...]
+    condition: str
+    is_indexed: bool
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """An enabled trigger of people's own; one for updates of certain `columns` names them."""
+
+    relation: int
+    name: str
+    on_delete: bool
+    on_update: bool
+    is_always: bool
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The tables of a database by oid, their foreign keys and triggers."""
+
+    relations: Mapping[int, Relation]
+    foreign_keys: tuple[ForeignKey, ...]
+    triggers: tuple[Trigger, ...]
+
+    @property
+    def always_fired(self) -> set[str]:
+        """The triggers that fire whatever the session's replication role is."""
+        return {trigger.name for trigger in self.triggers if trigger.is_always}
+
+    def leaves(self, oid: int) -> list[Relation]:
+        """The tables that really hold the rows of one: itself, its partitions, its children."""
+        return [one for one in self.relations.values() if one.kind != "p" and oid in one.line]
+
+    def keys_to(self, oid: int) -> Iterator[ForeignKey]:
+        """The foreign keys that point at a table, its partitions and children, or what it is part of."""
+        top = self.relations[oid].top
+        return (key for key in self.foreign_keys if self.relations[key.parent].top == top)
+
+    def reachable(self, oid: int) -> tuple[ForeignKey, ...]:
+        """All foreign keys that deleting rows of a table may set off, through cascades."""
+        found: dict[int, ForeignKey] = {}
+        waiting = [oid]
+        while waiting:
+            for key in self.keys_to(waiting.pop()):
+                if key.oid not in found:
+                    found[key.oid] = key
+                    if key.action == CASCADE:
+                        waiting.append(key.child)
+        return tuple(found.values())
+
+    def deletion_order(self, oid: int) -> tuple[int, ...]:
+        """The topmost tables a delete takes rows from, children before parents.
+
+        Raises `IacallsError` for foreign keys that go round in a circle through several tables.
+        """
+        top = self.relations[oid].top
+        order: TopologicalSorter[int] = TopologicalSorter({top: ()})
+        for key in self.reachable(oid):
+            child, parent = self.relations[key.child].top, self.relations[key.parent].top
+            if key.action == CASCADE and child != parent:
+                order.add(parent, child)
+        try:
+            return tuple(order.static_order())
+        except CycleError as error:
+            names = " → ".join(str(self.relations[oid]) for oid in error.args[1])
+            raise IacallsError(
+                f"the foreign keys go round in a circle: {names}", "such rows cannot be cleaned up by a rule"
+            ) from None
+
+    def triggers_of(self, oid: int, *, changed: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The triggers that a delete fires on a table, or an update of the `changed` columns."""
+        top = self.relations[oid].top
+        return tuple(
+            trigger.name
+            for trigger in self.triggers
+            if trigger.relation in self.relations
+            and self.relations[trigger.relation].top == top
+            and (
+                (trigger.on_update and (not trigger.columns or set(trigger.columns) & set(changed)))
+                if changed
+                else trigger.on_delete
+            )
+        )
+
+
+def read_schema(connection: Connection) -> Schema:
+    """The tables, foreign keys and triggers of the database of a session."""
+    is_distributed = fetch(connection, load_query("maintain/is-distributed"))[0]["is_distributed"]
+    spread: set[int] = set()
+    if is_distributed:
+        rows = connection.execute("SELECT logicalrelid::oid::bigint FROM pg_catalog.pg_dist_partition")
+        spread = {oid for (oid,) in rows}
+    relations = {
+        row["oid"]: Relation(
+            **{**row, "line": tuple(row["line"]), "has_tids": row["has_tids"] and not spread.intersection(row["line"])}
+        )
+        for row in fetch(connection, load_query("maintain/family"))
+    }
+    keys = tuple(
+        ForeignKey(**{**row, "columns": tuple(row["columns"])})
+        for row in fetch(connection, load_query("maintain/foreign-keys"))
+        if row["child"] in relations and row["parent"] in relations
+    )
+    triggers = tuple(
+        Trigger(**{**row, "columns": tuple(row["columns"])})
+        for row in fetch(connection, load_query("maintain/triggers"))
+    )
+    return Schema(relations, keys, triggers)

@@ -1,0 +1,187 @@
+"""What is old: the two rules of the document, those of the config file, and what no rule ever deletes.
+
+A rule is checked against the live schema before anything runs, and its cut-off is fixed then.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from psycopg import sql
+
+from iacalls_cli.config.maintain import RuleSettings
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError, UsageError
+from iacalls_cli.operations.amounts import read_duration
+from iacalls_cli.queries import load_query
+from iacalls_cli.text import relation_name
+
+DAYS, FAILED_CALL_DAYS = 30, 60
+AGE_TYPES = ("timestamp without time zone", "timestamp with time zone", "date")
+# Deleting a client sets call_records.client_id to NULL, and the trigger makes updated_at of
+# calls that are 90 days old today's.
+NEVER_AN_AGE = "updated_at"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Rows of a table whose `age_column` is longer ago than `age` and that fit `filter`, SQL or ''."""
+
+    name: str
+    schema: str
+    table: str
+    age_column: str
+    age: timedelta
+    filter: str = ""
+    has_archive: bool = True
+
+    def __str__(self) -> str:
+        return relation_name(self.schema, self.table)
+
+
+@dataclass(frozen=True)
+class BoundRule:
+    """A rule on the live schema: its table's oid, and the cut-off in the age column's own terms."""
+
+    rule: Rule
+    oid: int
+    age_type: str
+    cut_off: datetime
+    stored_cut_off: str
+
+    @property
+    def condition(self) -> sql.Composed:
+        """What is old, as SQL over an alias that is the table's own name."""
+        age = sql.SQL("{}.{} < {}::{}").format(
+            sql.Identifier(self.rule.table),
+            sql.Identifier(self.rule.age_column),
+            sql.Literal(self.stored_cut_off),
+            sql.SQL(self.age_type),
+        )
+        return sql.SQL("{} AND {}").format(age, as_condition(self.rule.filter)) if self.rule.filter else age
+
+
+def as_condition(text: str) -> sql.SQL:
+    """A rule's filter in parentheses; the line breaks end a comment in it."""
+    return sql.SQL(f"(\n{text}\n)")
+
+
+def built_in_rules(days: int | None, failed_call_days: int | None) -> list[Rule]:
+    """The document's two. `days` is the first one's alone: it never makes the second one shorter."""
+    conversations = timedelta(days=DAYS if days is None else days)
+    calls = timedelta(days=FAILED_CALL_DAYS if failed_call_days is None else failed_call_days)
+    return [
+        Rule("whatsapp", "public", "whatsapp_conversations", "created_at", conversations),
+        Rule("failed-calls", "public", "call_records", "created_at", calls, "status = 'failed'"),
+    ]
+
+
+def configured_rules(settings: Mapping[str, RuleSettings]) -> list[Rule]:
+    """The config file's; raises `UsageError` for an age that is none."""
+    return [configured_rule(rule) for rule in settings.values()]
+
+
+def configured_rule(settings: RuleSettings) -> Rule:
+    """One rule of the config file."""
+    schema, _, table = settings.table.rpartition(".")
+    age = read_duration(f"maintain.rules.{settings.name}.age", settings.age)
+    if age <= timedelta(0):
+        raise UsageError(f"maintain.rules.{settings.name}.age is nothing: everything would be old", 'write "90d"')
+    return Rule(settings.name, schema or "public", table, settings.age_column, age, settings.filter, settings.archive)
+
+
+def choose_rules(rules: Iterable[Rule], only: Iterable[str]) -> list[Rule]:
+    """The rules that are named, or all; raises `UsageError` for a name that none has."""
+    rules, wanted = list(rules), list(only)
+    names = [rule.name for rule in rules]
+    for name in wanted:
+        if name not in names:
+            raise UsageError(f"there is no rule {name!r}", f"the rules are: {', '.join(names)}")
+    return [rule for rule in rules if not wanted or rule.name in wanted]
+
+
+def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -> BoundRule:
+    """Check a rule against the live schema and fix its cut-off.
+
+    `zone` is that of stored times without one. Raises `UsageError` saying what does not fit.
+    """
+    table = fetch(connection, load_query("maintain/rule-table"), {"schema": rule.schema, "name": rule.table})
+    if not table or table[0]["kind"] not in "rpf":
+        what = "is not a table" if table else "does not exist in this database"
+        raise UsageError(f"rule {rule.name}: {rule} {what}", hint_of(rule))
+    oid = table[0]["oid"]
+    if not table[0]["may_delete"]:
+        raise DatabaseError(
+            f"rule {rule.name}: this role may not read and delete the rows of {rule}",
+            "use the role that owns the table",
+        )
+    if table[0]["has_row_security"]:
+        raise DatabaseError(
+            f"rule {rule.name}: row security hides rows of {rule} from this role", "use the role that owns the table"
+        )
+    if rule.age_column == NEVER_AN_AGE:
+        raise UsageError(
+            f"rule {rule.name}: {NEVER_AN_AGE} says when a row was last written, not how old it is",
+            "deleting a client makes it today's on every call of theirs; use created_at",
+        )
+    columns = {row["name"]: row["base"] for row in fetch(connection, load_query("maintain/columns"), {"oid": oid})}
+    age_type = columns.get(rule.age_column)
+    if age_type not in AGE_TYPES:
+        fitting = ", ".join(name for name, kind in columns.items() if kind in AGE_TYPES and name != NEVER_AN_AGE)
+        what = f"is of type {age_type}" if age_type else "does not exist"
+        raise UsageError(
+            f"rule {rule.name}: the age column {rule.age_column} of {rule} {what}",
+            f"columns with a time: {fitting or 'none'}",
+        )
+    if rule.filter:
+        check_filter(connection, rule)
+    cut_off, stored = cut_off_of(rule, now, zone, age_type)
+    return BoundRule(rule, oid, age_type, cut_off, stored)
+
+
+def hint_of(rule: Rule) -> str:
+    """What to do about a rule whose table is not there."""
+    if rule.name in (built_in.name for built_in in built_in_rules(None, None)):
+        return "`iacalls db verify` compares the schema; --only RULE leaves the other rules out"
+    return f"correct maintain.rules.{rule.name} in the config file"
+
+
+def check_filter(connection: Connection, rule: Rule) -> None:
+    """Raise `UsageError` unless a rule's filter is one condition over its table.
+
+    It has to stand alone as well as in parentheses: `true) OR (true` does only the one, and
+    `true UNION SELECT true` only the other.
+    """
+    table = sql.SQL("FROM {} AS {}").format(sql.Identifier(rule.schema, rule.table), sql.Identifier(rule.table))
+    bare = sql.SQL(f"\n{rule.filter}\n")
+    tries = (
+        sql.SQL("SELECT {} {} LIMIT 0").format(bare, table),
+        sql.SQL("SELECT 1 {} WHERE {} LIMIT 0").format(table, as_condition(rule.filter)),
+    )
+    try:
+        with database_errors(), connection.transaction():
+            connection.execute("SET TRANSACTION READ ONLY")
+            for statement in tries:
+                connection.execute(statement)
+    except DatabaseError as error:
+        raise UsageError(
+            f"rule {rule.name}: its filter is not a condition over {rule}: {error.message}",
+            "write one SQL condition, like status = 'failed'; other tables and operators with their schema",
+        ) from None
+
+
+def cut_off_of(rule: Rule, now: datetime, zone: tzinfo, age_type: str) -> tuple[datetime, str]:
+    """The moment before which rows are old, and the same as the age column stores it."""
+    try:
+        if age_type == "timestamp with time zone":
+            cut_off = now.astimezone(UTC) - rule.age
+            return cut_off, cut_off.isoformat()
+        local = now.astimezone(zone).replace(tzinfo=None) - rule.age
+    except OverflowError:
+        raise UsageError(f"rule {rule.name}: {rule.age.days} days ago is before all time", "give fewer days") from None
+    stored = local.date().isoformat() if age_type == "date" else local.isoformat(sep=" ")
+    if age_type == "date":
+        local = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    return local.replace(tzinfo=zone), stored

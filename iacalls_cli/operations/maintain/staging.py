@@ -1,0 +1,257 @@
+"""A table of this session alone, in which archived rows meet the live ones before they are written."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError, IacallsError
+from iacalls_cli.operations.maintain.archive import ArchivedFile
+from iacalls_cli.operations.maintain.locks import try_for_lock
+from iacalls_cli.operations.maintain.references import CHANGES, ForeignKey, Relation, Schema
+from iacalls_cli.queries import load_query
+
+STAGED = sql.Identifier("pg_temp", "iacalls_rows")
+# The column that a trigger of the schema sets at every update.
+TOUCHED = "updated_at"
+TAKEN, GONE = "another row has this key", "it is gone"
+Outcome = tuple[int, int, list[tuple[str, str]]]
+
+
+@dataclass
+class Staging:
+    """The way of one file's rows back into their table."""
+
+    connection: Connection
+    relation: Relation
+    file: ArchivedFile
+    schema: Schema
+    written: tuple[str, ...]
+    key: tuple[str, ...]
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, connection: Connection, relation: Relation, file: ArchivedFile, schema: Schema
+    ) -> "Iterator[Staging]":
+        """A staging table for a file; raises `IacallsError` where the live table lacks a column of it."""
+        live = {row["name"]: row for row in fetch(connection, load_query("maintain/columns"), {"oid": relation.oid})}
+        missing = [name for name in file.columns if name not in live]
+        if missing:
+            raise IacallsError(
+                f"{relation} has no column {missing[0]} any more, and the archived rows have one",
+                "add it, then the rows can come back",
+            )
+        written = tuple(name for name in file.columns if not live[name]["is_generated"])
+        staging = cls(connection, relation, file, schema, written, file.key or written)
+        with database_errors():
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(STAGED))
+            connection.execute(
+                sql.SQL("CREATE TEMPORARY TABLE iacalls_rows AS SELECT {} FROM {} WITH NO DATA").format(
+                    names(file.columns), relation.identifier
+                )
+            )
+        yield staging
+        with database_errors():
+            connection.execute(sql.SQL("DROP TABLE {}").format(STAGED))
+
+    def put_back(self, rows: Sequence[bytes], *, is_dry: bool) -> Outcome:
+        """One transaction: how many rows were put back, how many are there, and the conflicts."""
+        outcome: Outcome = (0, 0, [])
+        act = self.look if is_dry else self.restore if self.file.action == "deleted" else self.refer
+
+        def transact() -> None:
+            nonlocal outcome
+            with self.connection.transaction():
+                self.connection.execute(sql.SQL("TRUNCATE {}").format(STAGED))
+                copy = sql.SQL("COPY {} ({}) FROM STDIN").format(STAGED, names(self.file.columns))
+                with self.connection.cursor().copy(copy) as target:
+                    target.write(b"".join(rows))
+                outcome = act()
+
+        try_for_lock(transact)
+        return outcome
+
+    def look(self) -> Outcome:
+        """What can be told without writing: which rows are there, and which have another one in their place."""
+        is_taken = sql.SQL("EXISTS (SELECT FROM ONLY {} AS t WHERE {})").format(
+            self.relation.identifier, self.same_key()
+        )
+        if self.file.action == "changed":  # those rows are there, only without their reference
+            is_taken = sql.SQL("NOT {}").format(is_taken)
+        statement = sql.SQL(
+            "SELECT concat_ws(', ', {key}), {reason} FROM {staged} AS c WHERE {taken} AND NOT {there}"
+        ).format(
+            key=names(self.file.key or self.file.columns[:1], "c"),
+            reason=sql.Literal(TAKEN if self.file.action == "deleted" else GONE),
+            staged=STAGED,
+            taken=is_taken,
+            there=self.is_there(),
+        )
+        conflicts = list(self.connection.execute(statement))
+        present = self.count_same()
+        return self.count() - present - len(conflicts), present, conflicts
+
+    def count(self) -> int:
+        """The staged rows."""
+        row = self.connection.execute(sql.SQL("SELECT count(*) FROM {}").format(STAGED)).fetchone()
+        return row[0] if row else 0
+
+    def restore(self) -> Outcome:
+        """Insert the rows that are not there, where nothing is in their place."""
+        present = self.count_same()
+        parents = [sql.SQL("AND NOT {}").format(self.is_orphan(key)) for key in self.outgoing()]
+        inserted = self.connection.execute(
+            sql.SQL(
+                "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {staged} AS c"
+                " WHERE NOT {same} {parents} ON CONFLICT DO NOTHING"
+            ).format(
+                table=self.relation.identifier,
+                columns=names(self.written),
+                values=names(self.written, "c"),
+                staged=STAGED,
+                same=self.is_there(),
+                parents=sql.SQL(" ").join(parents),
+            )
+        ).rowcount
+        conflicts = self.conflicts()
+        if len(conflicts) != self.count() - present - inserted:
+            raise DatabaseError(
+                f"a trigger changes rows of {self.relation} as they come back",
+                "disable it for the time of the undo; nothing of this was put back",
+            )
+        return inserted, present, conflicts
+
+    def count_same(self) -> int:
+        """How many of the rows are in the table as they were."""
+        statement = sql.SQL("SELECT count(*) FROM {} AS c WHERE {}").format(STAGED, self.is_there())
+        row = self.connection.execute(statement).fetchone()
+        return row[0] if row else 0
+
+    def is_there(self) -> sql.Composed:
+        """Whether a staged row c is in the table, every value as it was."""
+        return sql.SQL(
+            "EXISTS (SELECT FROM ONLY {table} AS t WHERE {key} AND ROW({live})::text = ROW({staged})::text)"
+        ).format(
+            table=self.relation.identifier,
+            key=self.same_key(),
+            live=names(self.file.columns, "t"),
+            staged=names(self.file.columns, "c"),
+        )
+
+    def same_key(self) -> sql.Composed:
+        """Whether the live row t and the staged one c have the same key."""
+        if not self.file.key:
+            return sql.SQL("ROW({})::text = ROW({})::text").format(names(self.key, "t"), names(self.key, "c"))
+        parts = [sql.SQL("t.{0} = c.{0}").format(sql.Identifier(name)) for name in self.key]
+        return sql.SQL("{}").format(sql.SQL(" AND ").join(parts))
+
+    def outgoing(self) -> list[ForeignKey]:
+        """The foreign keys of the table."""
+        return [key for key in self.schema.foreign_keys if key.child in self.relation.line]
+
+    def is_orphan(self, key: ForeignKey) -> sql.Composed:
+        """Whether what a staged row c refers to is gone: neither in its table nor among the staged rows."""
+        parent = self.schema.relations[key.parent]
+        filled = [sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(name)) for name in key.columns]
+        own: sql.Composable = sql.SQL("")
+        if parent.top == self.relation.top:
+            own = sql.SQL("AND NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(STAGED, sql.SQL(key.condition))
+        return sql.SQL("({filled} AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {condition}) {own})").format(
+            filled=sql.SQL(" AND ").join(filled),
+            parent=parent.identifier,
+            condition=sql.SQL(key.condition),
+            own=own,
+        )
+
+    def conflicts(self) -> list[tuple[str, str]]:
+        """The keys of the rows that are not in the table as they were, and why."""
+        reasons: list[sql.Composable] = [
+            sql.SQL("WHEN EXISTS (SELECT FROM ONLY {} AS t WHERE {}) THEN {}").format(
+                self.relation.identifier, self.same_key(), sql.Literal(TAKEN)
+            )
+        ]
+        reasons += [
+            sql.SQL("WHEN {} THEN {}").format(
+                self.is_orphan(key), sql.Literal(f"its row of {self.schema.relations[key.parent]} is gone")
+            )
+            for key in self.outgoing()
+        ]
+        statement = sql.SQL(
+            "SELECT concat_ws(', ', {key}), CASE {reasons} ELSE 'a value that must be unique is taken' END"
+            " FROM {staged} AS c WHERE NOT {there}"
+        ).format(
+            key=names(self.file.key or self.file.columns[:1], "c"),
+            reasons=sql.SQL(" ").join(reasons),
+            staged=STAGED,
+            there=self.is_there(),
+        )
+        return list(self.connection.execute(statement))
+
+    def refer(self) -> Outcome:
+        """Give the rows their lost references back; everything else of them stays.
+
+        A row that nobody wrote to meanwhile also gets its updated_at back, with the triggers disabled in
+        this transaction alone: that takes the table's owner, and keeps writers away for as long.
+        """
+        present, restored = self.count_same(), 0
+        keys = [key for key in self.outgoing() if key.action in CHANGES]
+        if triggers := self.schema.triggers_of(self.relation.oid, changed=tuple(self.file.columns)):
+            self.switch(triggers, "DISABLE")
+        lost = {name for key in keys for name in key.columns} | {TOUCHED}
+        others = [name for name in self.file.columns if name not in lost]
+        untouched = sql.SQL("ROW({})::text = ROW({})::text").format(names(others, "t"), names(others, "c"))
+        for key in keys:
+            values = [sql.SQL("{0} = c.{0}").format(sql.Identifier(name)) for name in key.columns]
+            if TOUCHED in self.file.columns:
+                updated = sql.Identifier(TOUCHED)
+                values.append(sql.SQL("{0} = CASE WHEN {1} THEN c.{0} ELSE t.{0} END").format(updated, untouched))
+            is_lost = [sql.SQL("t.{} IS NULL").format(sql.Identifier(name)) for name in key.columns]
+            is_known = [sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(name)) for name in key.columns]
+            statement = sql.SQL(
+                "UPDATE ONLY {table} AS t SET {values} FROM {staged} AS c WHERE {key} AND {lost} AND NOT {orphan}"
+            ).format(
+                table=self.relation.identifier,
+                values=sql.SQL(", ").join(values),
+                staged=STAGED,
+                key=self.same_key(),
+                lost=sql.SQL(" AND ").join([*is_lost, *is_known]),
+                orphan=self.is_orphan(key),
+            )
+            restored += self.connection.execute(statement).rowcount
+        if triggers:
+            self.switch(triggers, "ENABLE")
+        conflicts = self.unreferred(keys)
+        return self.count() - present - len(conflicts), present, conflicts
+
+    def switch(self, triggers: Sequence[str], what: str) -> None:
+        """Disable or enable triggers, for this transaction."""
+        for name in triggers:
+            always = sql.SQL("ALWAYS ") if what == "ENABLE" and name in self.schema.always_fired else sql.SQL("")
+            self.connection.execute(
+                sql.SQL("ALTER TABLE {} {} {}TRIGGER {}").format(
+                    self.relation.identifier, sql.SQL(what), always, sql.Identifier(name)
+                )
+            )
+
+    def unreferred(self, keys: Sequence[ForeignKey]) -> list[tuple[str, str]]:
+        """The rows whose references are not as they were, and why."""
+        columns = [name for key in keys for name in key.columns]
+        same = sql.SQL("EXISTS (SELECT FROM ONLY {} AS t WHERE {} AND ROW({})::text = ROW({})::text)").format(
+            self.relation.identifier, self.same_key(), names(columns, "t"), names(columns, "c")
+        )
+        there = sql.SQL("EXISTS (SELECT FROM ONLY {} AS t WHERE {})").format(self.relation.identifier, self.same_key())
+        statement = sql.SQL(
+            "SELECT concat_ws(', ', {}), CASE WHEN {} THEN 'it refers to something else now' ELSE {} END"
+            " FROM {} AS c WHERE NOT {}"
+        ).format(names(self.key, "c"), there, sql.Literal(GONE), STAGED, same)
+        return list(self.connection.execute(statement))
+
+
+def names(columns: Sequence[str], alias: str = "") -> sql.Composed:
+    """Columns, of an alias if one is given, separated by commas."""
+    return sql.SQL(", ").join(sql.Identifier(alias, name) if alias else sql.Identifier(name) for name in columns)

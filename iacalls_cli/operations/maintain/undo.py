@@ -1,0 +1,145 @@
+"""Putting the rows of a cleanup back: with their ids, as they were, over nothing that is there.
+
+Tables are filled parents before children. A row that is there unchanged is counted as such; one
+whose place is taken, or whose parent is gone, is a conflict and is told. Rows that had only lost a
+reference get it back, where it is still missing.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from itertools import islice
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.maintain.archive import ArchivedFile
+from iacalls_cli.operations.maintain.archives import Archive, kept_parts, part_rows
+from iacalls_cli.operations.maintain.ranges import Pace
+from iacalls_cli.operations.maintain.references import Relation, Schema
+from iacalls_cli.operations.maintain.rowtext import to_copy
+from iacalls_cli.operations.maintain.staging import Staging
+from iacalls_cli.operations.maintain.sweep import Progress
+
+FIRST_ROWS = 1000.0
+NAMED_CONFLICTS = 1000
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A row that was not put back: its table, its key, and why."""
+
+    table: str
+    key: str
+    reason: str
+
+
+@dataclass
+class Returned:
+    """What became of one file's rows."""
+
+    table: str
+    action: str
+    rows: int = 0
+    restored: int = 0
+    present: int = 0
+    conflicts: int = 0
+
+
+@dataclass
+class UndoResult:
+    """What an undo did, file by file, and the first conflicts."""
+
+    files: list[Returned] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+
+    @property
+    def restored(self) -> int:
+        """Rows put back, and rows that got their reference back."""
+        return sum(file.restored for file in self.files)
+
+
+def archived_relations(archive: Archive, schema: Schema) -> dict[str, Relation]:
+    """The live tables of an archive's files, by the file's path; raises `IacallsError` for one that is gone."""
+    assert archive.manifest is not None  # noqa: S101, a damaged one is refused before
+    live = {(relation.schema, relation.name): relation for relation in schema.relations.values()}
+    found = {}
+    for file in archive.manifest.files:
+        if (file.schema, file.table) not in live:
+            raise IacallsError(
+                f"the table {file.schema}.{file.table} does not exist any more",
+                "create it, then its rows can come back",
+            )
+        found[file.path] = live[file.schema, file.table]
+    return found
+
+
+def return_order(archive: Archive, schema: Schema, relations: dict[str, Relation]) -> list[ArchivedFile]:
+    """The files in the order of their return: parents before children, changed rows at the end."""
+    assert archive.manifest is not None  # noqa: S101, a damaged one is refused before
+    tops = {relation.top for relation in relations.values()}
+    order: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(tops, ()))
+    for key in schema.foreign_keys:
+        child, parent = schema.relations[key.child].top, schema.relations[key.parent].top
+        if child in tops and parent in tops and child != parent:
+            order.add(child, parent)
+    files = list(reversed(archive.manifest.files))
+    try:
+        places = {top: number for number, top in enumerate(order.static_order())}
+    except CycleError:  # the archive's own order is the best there is
+        places = dict.fromkeys(tops, 0)
+    return sorted(files, key=lambda file: (file.action != "deleted", places[relations[file.path].top]))
+
+
+def return_rows(
+    connection: Connection, archive: Archive, schema: Schema, progress: Progress, *, is_dry: bool
+) -> UndoResult:
+    """Put an archive's rows back, or with `is_dry` only look which are there and which places are taken.
+
+    The archive has to be verified, and settled. Each batch of rows is one transaction; an undo that
+    was broken off is begun again and finds those rows present. Raises `DatabaseError` with the server's words.
+    """
+    relations, result = archived_relations(archive, schema), UndoResult()
+    parts = kept_parts(archive.folder)
+    for file in return_order(archive, schema, relations):
+        relation = relations[file.path]
+        mine = [part for part in parts if part.path == file.path]
+        returned = Returned(str(relation), file.action, rows=sum(part.rows for part in mine))
+        result.files.append(returned)
+        refers_to_itself = any(
+            schema.relations[key.child].top == schema.relations[key.parent].top == relation.top
+            for key in schema.foreign_keys
+        )
+        with Staging.open(connection, relation, file, schema) as staging:
+            while True:
+                before = returned.restored
+                first_conflicts: list[Conflict] = []
+                returned.present = returned.conflicts = 0
+                done = 0
+                lines = (line for part in mine for line in part_rows(archive.folder, file, part))
+                for restored, present, conflicts, count in batches(staging, lines, is_dry=is_dry):
+                    returned.restored += restored
+                    returned.present += present
+                    returned.conflicts += count - restored - present
+                    done += count
+                    room = NAMED_CONFLICTS - len(result.conflicts) - len(first_conflicts)
+                    first_conflicts += [Conflict(str(relation), *one) for one in conflicts[: max(0, room)]]
+                    progress(f"{relation} ({file.action})", done, returned.rows)
+                # A row may refer to one of its own table that comes later.
+                if not refers_to_itself or not returned.conflicts or returned.restored == before:
+                    break
+            returned.present = returned.rows - returned.restored - returned.conflicts
+            result.conflicts += first_conflicts
+    return result
+
+
+def batches(
+    staging: Staging, lines: Iterator[bytes], *, is_dry: bool
+) -> Iterator[tuple[int, int, list[tuple[str, str]], int]]:
+    """Put rows back in transactions of a fifth of a second: restored, present, conflicts, rows of each."""
+    pace = Pace(FIRST_ROWS)
+    while batch := [to_copy(line) for line in islice(lines, int(pace.width))]:
+        began = time.monotonic()
+        restored, present, conflicts = staging.put_back(batch, is_dry=is_dry)
+        pace.took(time.monotonic() - began)
+        yield restored, present, conflicts, len(batch)
