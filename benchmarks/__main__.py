@@ -1,6 +1,6 @@
 """`python -m benchmarks [PART …] [--scale N] [--server embedded|local]`: print the tables of docs/benchmarks.md.
 
-Parts: startup, reports, counts, export, loading, backup. At scale 1000 (3 GB) the reports take some minutes.
+Parts: startup, reports, counts, export, loading, backup, cleanup. At scale 1000 (3 GB) the reports take some minutes.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks import backup, counts, export, loading, reports, startup
+from benchmarks import backup, cleanup, counts, export, loading, reports, startup
 from iacalls_cli.database.connection import REPORTING, settle
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.operations.db.init import apply_schema
@@ -26,6 +26,7 @@ PARTS = {
     "export": export,
     "loading": loading,
     "backup": backup,
+    "cleanup": cleanup,
 }
 # What a small server for this amount of data would have; the rest as PostgreSQL ships it.
 SETTINGS = {

@@ -155,6 +155,7 @@ def result_answer(plan: CleanupPlan, result: CleanupResult, output: Format) -> A
         "archive_bytes": archive.bytes if archive else None,
         "state": result.state,
         "seconds": round(result.seconds, 3),
+        "vacuum_seconds": round(result.vacuum_seconds, 3),
     }
     return Answer(answer.data, {"run": run, **answer.more})
 

@@ -57,6 +57,7 @@ class CleanupResult:
     tallies: dict[str, Tally] = field(default_factory=dict)
     vacuumed: list[VacuumResult] = field(default_factory=list)
     seconds: float = 0.0
+    vacuum_seconds: float = 0.0
     failure: BaseException | None = None
 
 
@@ -120,8 +121,10 @@ def run_cleanup(
         result.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     finally:
         result.archive = close_writer(writer, result)
+    deleted = time.monotonic()
     if result.failure is None:
         result.vacuumed = vacuum_touched(connection, plan, result)
+    result.vacuum_seconds = time.monotonic() - deleted
     result.seconds = time.monotonic() - began
     return result
 
