@@ -50,7 +50,8 @@ def cleanup(
         typer.Option("--max-duration", metavar="TIME", help="Stop after this long, like 30m; the next run goes on."),
     ] = None,
     pause: Annotated[
-        str | None, typer.Option("--pause", metavar="TIME", help="Between two transactions; 20ms unless given.")
+        str | None,
+        typer.Option("--pause", metavar="TIME", help="Between two transactions; a tenth of the last one unless given."),
     ] = None,
     keep_archives: Annotated[
         str | None,

@@ -35,7 +35,7 @@ from iacalls_cli.values import make_clock
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Session
 
-PAUSE, MAX_DURATION = "20ms", "24h"
+MAX_DURATION = "24h"
 CLOCKS_MAY_DIFFER = timedelta(minutes=10)
 
 
@@ -75,7 +75,8 @@ def clean_up(run: Run, wishes: Wishes) -> None:
     )
     zone = make_clock(wishes.tz).zone
     longest = read_duration("max-duration", wishes.max_duration or config.max_duration or MAX_DURATION)
-    pause = read_duration("pause", wishes.pause or config.pause or PAUSE)
+    wanted = wishes.pause or config.pause
+    pause = read_duration("pause", wanted) if wanted else None
     keep = wishes.keep_archives or config.keep_archives
     keep_for = read_duration("keep-archives", keep) if keep else None
     archives = open_archives(wishes.directory)
@@ -161,9 +162,8 @@ def tell(result: CleanupResult, plan: CleanupPlan) -> None:
 def tell_archives(archives: Archives, mine: Sequence[Archive]) -> None:
     """Say what the archives of this database take."""
     if mine:
-        diagnostics.note(
-            f"{len(mine)} archives of this database take {pretty_size(sizes(mine))} in {archives.directory}"
-        )
+        what = "archive of this database takes" if len(mine) == 1 else "archives of this database take"
+        diagnostics.note(f"{len(mine)} {what} {pretty_size(sizes(mine))} in {archives.directory}")
 
 
 def sizes(archives: Sequence[Archive]) -> int:

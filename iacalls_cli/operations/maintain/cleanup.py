@@ -41,11 +41,11 @@ class Clock:
 
 @dataclass(frozen=True)
 class Order:
-    """How a cleanup is to go. Without `archives` nothing is archived."""
+    """How a cleanup is to go. Without `archives` nothing is archived; `pause` as in `Sweep`."""
 
     archives: Archives | None
     longest: timedelta
-    pause: timedelta
+    pause: timedelta | None
 
 
 @dataclass

@@ -18,7 +18,7 @@ from iacalls_cli.queries import load_query
 
 # What a transaction is meant to take, and when it is broken off and tried with less.
 AIM_SECONDS, MOST_SECONDS = 0.2, 0.4
-SLOWER, FASTER = 0.25, 2.0
+SLOWER, FASTER = 0.25, 4.0
 # The smallest row of a table takes 28 bytes of a page with its pointer.
 LEAST_ROW_BYTES = 28
 FIRST_PAGES, FIRST_KEYS = 64, 1000
@@ -26,16 +26,22 @@ FIRST_PAGES, FIRST_KEYS = 64, 1000
 
 @dataclass
 class Pace:
-    """How wide the next range is, by how long the last ones took."""
+    """How wide the next range is, by how long the last ones took.
+
+    Slowness alone narrows it no further than `least`: where the disk needs its time for each
+    transaction, less in each would only be slower.
+    """
 
     width: float
+    least: float = 1.0
     aim: float = AIM_SECONDS
 
     def took(self, seconds: float, share: float = 1.0) -> None:
         """Learn from a transaction; `share` is how much of the asked width there was."""
         if share < 1:  # the end of the table tells nothing of what a whole width takes
             return
-        self.width = max(1.0, self.width * min(FASTER, max(SLOWER, self.aim / max(seconds, 0.001))))
+        fitting = self.width * min(FASTER, max(SLOWER, self.aim / max(seconds, 0.001)))
+        self.width = max(fitting, min(self.width, self.least))
 
     def was_too_wide(self) -> bool:
         """Narrow it after a transaction was broken off; returns whether it could be."""

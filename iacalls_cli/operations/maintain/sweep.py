@@ -31,6 +31,7 @@ TOO_LONG, LOCKED = "57014", "55P03"
 PASSING = (LOCKED, "40P01", "40001")
 # How long a table that somebody locks is tried again, with waits that grow and are never the same.
 PATIENCE_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 5.0
+PAUSE_SHARE = 0.1
 Progress = Callable[[str, int, int], None]
 
 
@@ -44,18 +45,19 @@ class Tally:
     in_use: int = 0
     transactions: int = 0
     longest: float = 0.0
+    last: float = 0.0
     is_whole: bool = False
 
 
 @dataclass
 class Sweep:
-    """Deletes by rules, on one connection; `deadline` is a time.monotonic(), `pause` goes between transactions."""
+    """Deletes by rules, on one connection; `deadline` is a time.monotonic(), `pause` goes between transactions, a tenth of the last one unless given."""
 
     connection: Connection
     writer: ArchiveWriter | None
     block_size: int
     deadline: float
-    pause: timedelta
+    pause: timedelta | None
     progress: Progress
     tallies: dict[str, Tally] = field(default_factory=dict)
 
@@ -71,14 +73,14 @@ class Sweep:
         batch: Batch = (SimpleBatch if plan.is_simple else ClosureBatch)(self.connection, plan, writer)
         for relation in plan.closure.schema.leaves(plan.bound.oid):
             steps = walk(self.connection, relation, self.block_size)
-            pace = Pace(steps.first_width)
+            pace = Pace(steps.first_width, least=steps.first_width / 8)
             while (piece := steps.next(pace.width, rule.table)) is not None:
                 if time.monotonic() >= self.deadline:
                     return tally
                 if self.take(batch, relation, piece, pace, tally):
                     steps.advance(piece)
-                    self.progress(str(relation), *steps.progress)
-                    time.sleep(self.pause.total_seconds())
+                    self.progress(f"{relation}, pages", *steps.progress)
+                    time.sleep(tally.last * PAUSE_SHARE if self.pause is None else self.pause.total_seconds())
         tally.is_whole = True
         return tally
 
@@ -116,7 +118,7 @@ class Sweep:
                 continue
             seconds = time.monotonic() - began
             tally.transactions += 1
-            tally.longest = max(tally.longest, seconds)
+            tally.longest, tally.last = max(tally.longest, seconds), seconds
             pace.took(seconds, piece.share)
             return True
 
