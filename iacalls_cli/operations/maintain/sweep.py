@@ -51,7 +51,10 @@ class Tally:
 
 @dataclass
 class Sweep:
-    """Deletes by rules, on one connection; `deadline` is a time.monotonic(), `pause` goes between transactions, a tenth of the last one unless given."""
+    """Deletes by rules, on one connection.
+
+    `deadline` is a time.monotonic(); `pause` goes between transactions, a tenth of the last one unless given.
+    """
 
     connection: Connection
     writer: ArchiveWriter | None

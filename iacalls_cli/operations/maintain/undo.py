@@ -137,7 +137,7 @@ def batches(
     staging: Staging, lines: Iterator[bytes], *, is_dry: bool
 ) -> Iterator[tuple[int, int, list[tuple[str, str]], int]]:
     """Put rows back in transactions of a fifth of a second: restored, present, conflicts, rows of each."""
-    pace = Pace(FIRST_ROWS)
+    pace = Pace(FIRST_ROWS, least=FIRST_ROWS / 4)
     while batch := [to_copy(line) for line in islice(lines, int(pace.width))]:
         began = time.monotonic()
         restored, present, conflicts = staging.put_back(batch, is_dry=is_dry)
