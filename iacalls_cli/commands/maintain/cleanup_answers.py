@@ -50,8 +50,8 @@ VACUUM_COLUMNS = (
     Column("dead_rows", "number"),
     Column("problem", "prose"),
 )
-# Below this share of a table's rows, what is free will soon be used again.
-WORTH_REWRITING = 0.3
+# Below this share of a table's rows, what is free will soon be used again; below this size it is nothing.
+WORTH_REWRITING, WORTH_BYTES = 0.3, 8 << 20
 
 
 def plan_lines(plan: CleanupPlan) -> Iterator[str]:
@@ -69,6 +69,8 @@ def plan_lines(plan: CleanupPlan) -> Iterator[str]:
             yield f"plan: {bound.rule.name}: with them {effect_words(effect)}"
         for kept in rule.kept:
             yield f"plan: {bound.rule.name}: {kept.rows:,} old rows stay: {kept.reason}"
+    if len({rule.bound.oid for rule in plan.rules if rule.effects}) > 1:
+        yield "plan: each rule is counted by itself; what two of them take along goes once"
 
 
 def effect_words(effect: Effect) -> str:
@@ -167,23 +169,31 @@ def shown(more: dict[str, Table], output: Format) -> dict[str, Table]:
 
 def space_lines(plan: CleanupPlan, result: CleanupResult) -> Iterator[str]:
     """What the deletes mean for the disk, honestly."""
-    for one in result.vacuumed:
-        if one.state != "vacuumed" or not one.before or not one.after:
-            yield f"{one} was not vacuumed: {one.problem}; `iacalls maintain vacuum {one}` does it later"
-            continue
+    done = [(one, one.before, one.after) for one in result.vacuumed if one.before and one.after]
+    if done:
+        freed = sum(one.freed for one, _, _ in done if one.freed > 0)
+        returned = f"{pretty_size(freed)} of it went" if freed else "none of it went"
+        size = pretty_size(sum(after.size for _, _, after in done))
+        yield f"the space of the deleted rows is free for new ones; {returned} back to the disk ({size} now)"
+    for one, _, after in done:
         if one.held_back:
-            yield f"{one}: {one.after.dead_rows:,} dead rows stay until {one.held_back} ends"
-        gone = sum(
-            tally.deleted
-            for rule in plan.rules
-            if str(rule.bound.rule) == str(one) and (tally := result.tallies.get(rule.bound.rule.name))
-        )
-        share = gone / (gone + one.after.live_rows) if gone else 0.0
-        returned = f"{pretty_size(one.freed)} went back to the disk" if one.freed > 0 else "none went back to the disk"
-        line = f"{one}: space of the deleted rows is free for new ones, {returned} ({pretty_size(one.after.size)} now)"
-        if share > WORTH_REWRITING:
-            line += (
-                f"; a good {share:.0%} of it is free: `iacalls maintain reindex {one}` shrinks the indexes,"
-                f" `vacuum --full {one}` the table, under a lock"
+            yield f"{one}: {after.dead_rows:,} dead rows stay until {one.held_back} ends"
+        share = free_share(plan, result, str(one), after.live_rows)
+        if share > WORTH_REWRITING and after.size > WORTH_BYTES:
+            yield (
+                f"{one}: about {share:.0%} of its rows went: `iacalls maintain reindex {one}` shrinks its indexes, "
+                f"`iacalls maintain vacuum --full {one}` itself too, under a lock"
             )
-        yield line
+    for one in result.vacuumed:
+        if one.state != "vacuumed":
+            yield f"{one} was not vacuumed: {one.problem}; `iacalls maintain vacuum {one}` does it later"
+
+
+def free_share(plan: CleanupPlan, result: CleanupResult, table: str, live_rows: int) -> float:
+    """The share of a table's rows that its rules deleted."""
+    gone = sum(
+        tally.deleted
+        for rule in plan.rules
+        if str(rule.bound.rule) == table and (tally := result.tallies.get(rule.bound.rule.name))
+    )
+    return gone / (gone + live_rows) if gone else 0.0

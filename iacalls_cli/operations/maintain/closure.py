@@ -67,20 +67,21 @@ class Closure:
         )
 
     def kept(self) -> sql.Composable:
-        """The roots that stay, with the reason: the first that applies."""
+        """The roots that stay, each with the first reason that applies."""
         reasons = [
             sql.SQL(
-                "SELECT d.root_rel, d.root, {reason}::text FROM doomed AS d JOIN {table} AS own"
+                "SELECT d.root_rel, d.root, {reason}::text, {rank} FROM doomed AS d JOIN {table} AS own"
                 " ON own.tableoid = d.rel AND own.ctid = d.tid WHERE {condition}"
             ).format(
                 reason=sql.Literal(protection.reason),
+                rank=sql.Literal(rank),
                 table=self.schema.relations[protection.oid].identifier,
                 condition=protection.condition("own"),
             )
-            for protection in self.protections
+            for rank, protection in enumerate(self.protections)
         ] + [
             sql.SQL(
-                "SELECT d.root_rel, d.root, {reason}::text FROM doomed AS d WHERE EXISTS (SELECT {children}"
+                "SELECT d.root_rel, d.root, {reason}::text, 9 FROM doomed AS d WHERE EXISTS (SELECT {children}"
                 " AND NOT EXISTS (SELECT FROM doomed AS o WHERE o.root_rel = d.root_rel AND o.root = d.root"
                 " AND o.rel = c.tableoid AND o.tid = c.ctid))"
             ).format(
@@ -92,9 +93,10 @@ class Closure:
         ]
         if not reasons:
             return sql.SQL("SELECT NULL::oid, NULL::tid, NULL::text WHERE false")
-        return sql.SQL("SELECT rel, tid, min(reason) FROM ({}) AS r(rel, tid, reason) GROUP BY rel, tid").format(
-            sql.SQL(" UNION ALL ").join(reasons)
-        )
+        return sql.SQL(
+            "SELECT rel, tid, (array_agg(reason ORDER BY rank, reason))[1]"
+            " FROM ({}) AS r(rel, tid, reason, rank) GROUP BY rel, tid"
+        ).format(sql.SQL(" UNION ALL ").join(reasons))
 
     def changed(self) -> sql.Composable:
         """The rows that only lose their reference to a row that goes."""
