@@ -17,7 +17,8 @@ from iacalls_cli.commands.run import Run
 from iacalls_cli.config.file import load_config
 from iacalls_cli.database.connection import require_primary
 from iacalls_cli.operations.amounts import read_duration
-from iacalls_cli.operations.maintain.archives import Archive, Archives, old_archives, remove_archive
+from iacalls_cli.operations.maintain.archive import remove_folder
+from iacalls_cli.operations.maintain.archives import Archive, Archives, old_archives
 from iacalls_cli.operations.maintain.cleanup import (
     CleanupResult,
     Clock,
@@ -103,8 +104,7 @@ def clean_up(run: Run, wishes: Wishes) -> None:
             agree(run, session, plan, archives if wishes.archive else None)
         result = act(session, plan, clock, Order(archives if wishes.archive else None, longest, pause))
         if result.failure is None:
-            for archive in old:
-                remove_archive(archive)
+            remove(old)
         run.write(result_answer(plan, result, run.output))
         tell(result, plan)
         tell_archives(archives, archives.of(clock.database, clock.system_identifier))
@@ -145,8 +145,19 @@ def act(session: "Session", plan: CleanupPlan, clock: Clock, order: Order) -> Cl
         return run_cleanup(session.connection, plan, clock, order, progress)
 
 
+def remove(old: Sequence[Archive]) -> None:
+    """Remove archives that are old enough; one that stays is told, and is no failure of the cleanup."""
+    for archive in old:
+        try:
+            remove_folder(archive.folder)
+        except OSError as error:
+            diagnostics.warning(f"{archive.id} could not be removed: {error.strerror}")
+
+
 def tell(result: CleanupResult, plan: CleanupPlan) -> None:
     """Say how it ended, where the rows are and what that means for the disk."""
+    for problem in result.unsettled:
+        diagnostics.warning(problem)
     if result.archive is not None:
         diagnostics.note(
             f"archived in {result.archive.folder}; `iacalls maintain undo {result.archive.id}` puts it back"

@@ -10,9 +10,10 @@ from iacalls_cli.commands.run import Run
 from iacalls_cli.database.connection import require_primary
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.files import utc_now, write_file
-from iacalls_cli.operations.maintain.archives import UNDONE, Archive, settle_archive, verify_archive
+from iacalls_cli.operations.maintain.archives import UNDONE, Archive
 from iacalls_cli.operations.maintain.cleanup import Clock, only_cleanup, read_clock
 from iacalls_cli.operations.maintain.references import read_schema
+from iacalls_cli.operations.maintain.settling import settle_archive, verify_archive
 from iacalls_cli.operations.maintain.undo import Conflict, Returned, UndoResult, return_rows
 from iacalls_cli.output.write import FOR_PEOPLE
 from iacalls_cli.table import Answer, Column, Table, table_of

@@ -4,30 +4,31 @@ A folder holds one compressed file of JSON lines for each table, `manifest.json`
 are, and `journal.jsonl`: one line for each part of a file that one transaction wrote, with its
 checksum and the number of that transaction. A file is parts one behind the other, and each is a
 whole zstd frame: `zstd -dc FILE` shows all rows, the first line names the columns. Whether the
-transaction of the last part committed is asked from the server, should nobody have lived to write it down.
+transaction of the last part committed is asked from the server, should nobody have lived to write it
+down. `SHA256SUMS` comes last: an archive without it has not been closed.
 """
 
 import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.files import hash_file, sync_folder, utc_now, write_file
-from iacalls_cli.operations.maintain.rowtext import to_json_lines
+from iacalls_cli.operations.files import hash_file, sync_folder, write_file
 
 FORMAT_VERSION = 1
 MANIFEST, JOURNAL, SUMS = "manifest.json", "journal.jsonl", "SHA256SUMS"
 RUNNING = "running"
+REMOVED = ".removed"
 PIECE_BYTES = 1 << 20
-LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -93,169 +94,6 @@ def write_archive_manifest(folder: Path, manifest: ArchiveManifest) -> None:
     write_file(folder / MANIFEST, json.dumps(asdict(manifest), ensure_ascii=False, indent=1) + "\n")
 
 
-@dataclass
-class OpenFile:
-    """A file that is being written: where it ends."""
-
-    about: ArchivedFile
-    handle: int
-    size: int = 0
-
-
-@dataclass
-class ArchiveWriter:
-    """The archive of a cleanup at work. One transaction is open at a time."""
-
-    folder: Path
-    manifest: ArchiveManifest
-    files: dict[tuple[int, str], OpenFile] = field(default_factory=dict)
-    journal: int = -1
-    open_parts: list[tuple[OpenFile, Part]] = field(default_factory=list)
-    xid: str = ""
-
-    def __post_init__(self) -> None:
-        """Make the folder with its manifest, for its owner alone."""
-        self.folder.mkdir(mode=0o700)
-        write_archive_manifest(self.folder, self.manifest)
-        self.journal = os.open(self.folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        # What tells others that somebody lives who will bring it to its end.
-        fcntl.flock(self.journal, fcntl.LOCK_EX)
-        sync_folder(self.folder)
-        sync_folder(self.folder.parent)
-
-    def file(self, oid: int, about: ArchivedFile) -> OpenFile:
-        """The file for a table's rows, made and told in the manifest when first asked for."""
-        key = oid, about.action
-        if key not in self.files:
-            handle = os.open(self.folder / about.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            self.files[key] = OpenFile(about, handle)
-            self.manifest = replace(self.manifest, files=(*self.manifest.files, about))
-            write_archive_manifest(self.folder, self.manifest)
-        return self.files[key]
-
-    @contextmanager
-    def part(self, file: OpenFile) -> Iterator["PartWriter"]:
-        """Write a part; at the end of the block its bytes are on the disk and were read back.
-
-        Raises `IacallsError` where the disk gives back other bytes than it got, OSError when it is full.
-        """
-        part = PartWriter(file)
-        try:
-            yield part
-        except BaseException:
-            cut(file, file.size)
-            raise
-        if part.rows == 0:
-            cut(file, file.size)
-            return
-        try:
-            written = part.finish()
-        except BaseException:
-            cut(file, file.size)
-            raise
-        file.size += written.bytes
-        self.open_parts.append((file, written))
-
-    def seal(self, xid: str) -> None:
-        """Note the open parts as those of a transaction, on the disk; after that it may commit."""
-        lines = "".join(json.dumps({**asdict(part), "xid": xid}) + "\n" for _, part in self.open_parts)
-        size = os.fstat(self.journal).st_size
-        try:
-            os.write(self.journal, lines.encode())
-            os.fsync(self.journal)
-        except BaseException:
-            with suppress(OSError):
-                os.ftruncate(self.journal, size)
-            raise
-        self.xid = xid
-
-    def committed(self) -> tuple[int, int]:
-        """Note that the transaction is done; returns how many rows were deleted, and changed."""
-        rows = {"deleted": 0, "changed": 0}
-        for file, part in self.open_parts:
-            rows[file.about.action] += part.rows
-        if self.open_parts:
-            self.note({"committed": self.xid})
-        self.open_parts, self.xid = [], ""
-        self.manifest = replace(
-            self.manifest,
-            deleted=self.manifest.deleted + rows["deleted"],
-            changed=self.manifest.changed + rows["changed"],
-        )
-        return rows["deleted"], rows["changed"]
-
-    def aborted(self) -> None:
-        """Take the parts of a transaction back that surely did not commit."""
-        if self.xid:
-            self.note({"aborted": self.xid})
-        for file, part in reversed(self.open_parts):
-            cut(file, part.offset)
-            file.size = part.offset
-        self.open_parts, self.xid = [], ""
-
-    def note(self, line: dict[str, str]) -> None:
-        """A line of the journal; should it be missing one day, the server can be asked."""
-        with suppress(OSError):
-            os.write(self.journal, (json.dumps(line) + "\n").encode())
-
-    def finish(self, state: str) -> None:
-        """Close the archive with its checksums, unless it is not known whether its last transaction committed."""
-        for file in self.files.values():
-            os.close(file.handle)
-        if not self.open_parts:
-            os.fsync(self.journal)
-            close_archive(self.folder, replace(self.manifest, state=state, ended_at=utc_now()))
-        os.close(self.journal)
-
-
-class PartWriter:
-    """The rows of one part on their way to the disk."""
-
-    def __init__(self, file: OpenFile) -> None:
-        self.file, self.rows = file, 0
-        self.pending: list[bytes] = []
-        self.pending_bytes = self.size = 0
-        self.digest = hashlib.sha256()
-        self.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
-        if file.size == 0:
-            self.put(self.compressor.compress(json.dumps(file.about.columns, ensure_ascii=False).encode() + b"\n"))
-
-    def write(self, row: bytes) -> None:
-        """Take one row of COPY's text format."""
-        self.pending.append(row)
-        self.pending_bytes += len(row)
-        self.rows += 1
-        if self.pending_bytes >= PIECE_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Compress and write what has come together."""
-        if self.pending:
-            self.put(self.compressor.compress(to_json_lines(b"".join(self.pending))))
-            self.pending, self.pending_bytes = [], 0
-
-    def put(self, data: bytes) -> None:
-        """Write compressed bytes behind the file's end."""
-        self.digest.update(data)
-        view = memoryview(data)
-        while view:
-            done = os.pwrite(self.file.handle, view, self.file.size + self.size)
-            self.size += done
-            view = view[done:]
-
-    def finish(self) -> Part:
-        """Everything to the disk, and read back from there."""
-        self.flush()
-        self.put(self.compressor.flush())
-        os.fsync(self.file.handle)
-        part = Part(self.file.about.path, self.file.size, self.size, self.rows, self.digest.hexdigest(), "")
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self.file.handle, part.offset, part.bytes, os.POSIX_FADV_DONTNEED)
-        for _ in read_part(self.file.handle, part, has_header=part.offset == 0):
-            pass
-        return part
-
-
 def read_part(handle: int, part: Part, *, has_header: bool) -> Iterator[bytes]:
     """The decompressed content of a part in pieces; raises `IacallsError` unless it is what was written."""
     digest, lines, position = hashlib.sha256(), 0, part.offset
@@ -277,14 +115,102 @@ def read_part(handle: int, part: Part, *, has_header: bool) -> Iterator[bytes]:
         raise IacallsError(f"{part.path} is damaged: its checksum differs")
 
 
-def cut(file: OpenFile, size: int) -> None:
-    """Cut a file behind so many bytes."""
-    with suppress(OSError):
-        os.ftruncate(file.handle, size)
+def part_rows(folder: Path, file: ArchivedFile, part: Part) -> Iterator[bytes]:
+    """The JSON lines of a part; raises `IacallsError` at the end where it is damaged."""
+    handle = os.open(folder / file.path, os.O_RDONLY)
+    try:
+        rest, is_first = b"", part.offset == 0
+        for content in read_part(handle, part, has_header=is_first):
+            *lines, rest = (rest + content).split(b"\n")
+            yield from lines[1:] if is_first and lines else lines
+            is_first = is_first and not lines
+    finally:
+        os.close(handle)
+
+
+def read_journal(folder: Path) -> tuple[list[Part], dict[str, str]]:
+    """The parts that were written, and what is known of their transactions: committed or aborted."""
+    parts: list[Part] = []
+    outcomes: dict[str, str] = {}
+    for line in (folder / JOURNAL).read_bytes().split(b"\n")[:-1]:
+        try:
+            content: dict[str, Any] = json.loads(line)
+            if "path" in content:
+                parts.append(Part(**content))
+            else:
+                ((outcome, xid),) = content.items()
+                outcomes[xid] = outcome
+        except (ValueError, TypeError, AttributeError):
+            raise IacallsError(f"{folder.name}: {JOURNAL} is damaged", "restore it from a copy") from None
+    return parts, outcomes
+
+
+def kept_parts(folder: Path) -> list[Part]:
+    """The parts whose rows went, or may have: every one that is not known to be aborted.
+
+    What stands behind the journal's last line break was being written, and its transaction cannot have committed.
+    """
+    parts, outcomes = read_journal(folder)
+    return [part for part in parts if outcomes.get(part.xid) != "aborted"]
+
+
+@contextmanager
+def journal_lock(folder: Path) -> Iterator[int | None]:
+    """A handle on the journal that nobody else has locked, or None: then a process lives that is at work on it."""
+    handle = os.open(folder / JOURNAL, os.O_RDWR | os.O_APPEND)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def append_lines(handle: int, *lines: dict[str, Any], is_synced: bool) -> None:
+    """Write lines at the end of a journal, all of them or none; raises OSError where the disk is full."""
+    size = os.fstat(handle).st_size
+    view = memoryview("".join(json.dumps(line) + "\n" for line in lines).encode())
+    try:
+        while view:
+            view = view[os.write(handle, view) :]
+        if is_synced:
+            os.fsync(handle)
+    except BaseException:
+        os.ftruncate(handle, size)
+        raise
+
+
+def count_rows(folder: Path, manifest: ArchiveManifest) -> ArchiveManifest:
+    """The manifest with the rows of all kept parts; raises KeyError for a part of an unknown file."""
+    actions = {file.path: file.action for file in manifest.files}
+    rows = {"deleted": 0, "changed": 0}
+    for part in kept_parts(folder):
+        rows[actions[part.path]] += part.rows
+    return replace(manifest, deleted=rows["deleted"], changed=rows["changed"])
 
 
 def close_archive(folder: Path, manifest: ArchiveManifest) -> None:
-    """Write the final manifest, and the checksums of everything, which `sha256sum -c` reads."""
-    write_archive_manifest(folder, manifest)
+    """Write the final manifest, then the checksums of everything, which `sha256sum -c` reads."""
+    write_archive_manifest(folder, count_rows(folder, manifest))
     names = [MANIFEST, JOURNAL, *(file.path for file in manifest.files)]
     write_file(folder / SUMS, "".join(f"{hash_file(folder, name).sha256}  {name}\n" for name in names))
+
+
+def read_sums(folder: Path) -> dict[str, str] | None:
+    """The checksums by name; None for an archive that was not closed, raises ValueError for other content."""
+    try:
+        lines = (folder / SUMS).read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove an archive: first its name, so that a removal cut short leaves nothing that looks like one."""
+    doomed = folder.with_name(folder.name + REMOVED)
+    folder.rename(doomed)
+    sync_folder(doomed.parent)
+    shutil.rmtree(doomed)

@@ -1,42 +1,33 @@
-"""The folder of archives: finding one, bringing to an end what a killed run left, removing old ones."""
+"""The folder of archives: finding one, and what is left of old ones."""
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
-from iacalls_cli.operations.files import sync_folder, utc_now
+from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.operations.files import UNFINISHED
 from iacalls_cli.operations.maintain.archive import (
-    JOURNAL,
     MANIFEST,
-    RUNNING,
-    SUMS,
-    ArchivedFile,
+    REMOVED,
     ArchiveManifest,
-    Part,
-    close_archive,
+    count_rows,
+    journal_lock,
     parse_manifest,
-    read_part,
+    read_sums,
 )
-from iacalls_cli.queries import load_query
 
 ID = re.compile(r"[\w.-]+_\d{8}T\d{6}Z", re.ASCII)
 UNDONE = "undone.json"
 NEWEST = "newest"
-# How long a session that was cut off may still be at its last commit.
-COMMIT_SECONDS = 10.0
+# How old what a killed command left of an archive is before another one clears it away.
+LEFT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +37,7 @@ class Archive:
     folder: Path
     manifest: ArchiveManifest | None
     problem: str = ""
+    is_closed: bool = True
 
     @property
     def id(self) -> str:
@@ -55,14 +47,28 @@ class Archive:
     @property
     def bytes(self) -> int:
         """What it takes on the disk."""
-        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        sizes = 0
+        with suppress(OSError):  # it may be under way, or have been taken away
+            sizes = sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        return sizes
 
     @property
     def state(self) -> str:
         """How the run ended: finished, stopped, interrupted, failed; running or killed; undone since; or damaged."""
         if self.manifest is None:
             return "damaged"
+        if not self.is_closed:
+            return "running" if self.is_at_work else "killed"
         return "undone" if (self.folder / UNDONE).exists() else self.manifest.state
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a living process still writes it, on this machine."""
+        try:
+            with journal_lock(self.folder) as handle:
+                return handle is None
+        except OSError:
+            return False
 
     @property
     def started(self) -> datetime:
@@ -82,6 +88,10 @@ class Archives:
             folders = [path for path in self.directory.iterdir() if ID.fullmatch(path.name) and path.is_dir()]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise IacallsError(
+                f"cannot read the folder {self.directory}: {error.strerror}", "name another one with --directory"
+            ) from None
         return sorted(map(read_archive, folders), key=lambda archive: archive.id.rsplit("_", 1)[1], reverse=True)
 
     def of(self, database: str, system_identifier: str) -> list[Archive]:
@@ -136,147 +146,34 @@ class Archives:
 
 
 def read_archive(folder: Path) -> Archive:
-    """An archive as its own files tell it."""
+    """An archive as its own files tell it. One that was not closed counts its rows by its journal."""
     try:
         text = (folder / MANIFEST).read_bytes()
-        sums = folder / SUMS
-        if sums.exists() and not sums.read_bytes().startswith(hashlib.sha256(text).hexdigest().encode()):
+        sums = read_sums(folder)
+        if sums is not None and sums.get(MANIFEST) != hashlib.sha256(text).hexdigest():
             return Archive(folder, None, f"{MANIFEST} was changed: the checksum differs")
-        return Archive(folder, parse_manifest(json.loads(text)))
+        manifest = parse_manifest(json.loads(text))
+        return Archive(folder, manifest if sums else count_rows(folder, manifest), is_closed=sums is not None)
     except OSError as error:
         return Archive(folder, None, f"{Path(str(error.filename)).name} cannot be read: {error.strerror}")
+    except IacallsError as error:
+        return Archive(folder, None, error.message)
     except (ValueError, TypeError, KeyError):
         return Archive(folder, None, f"{MANIFEST} is not one of this version of iacalls")
 
 
-def read_journal(folder: Path) -> tuple[list[Part], dict[str, str]]:
-    """The parts that were written, and what is known of their transactions: committed or aborted."""
-    parts: list[Part] = []
-    outcomes: dict[str, str] = {}
-    text = (folder / JOURNAL).read_text("utf-8")
-    for line in text.splitlines(keepends=True):
-        if not line.endswith("\n"):  # the last one of a killed run: its transaction cannot have committed
-            break
-        try:
-            content: dict[str, Any] = json.loads(line)
-            if "path" in content:
-                parts.append(Part(**content))
-            else:
-                ((outcome, xid),) = content.items()
-                outcomes[xid] = outcome
-        except (ValueError, TypeError):
-            raise IacallsError(f"{folder.name}: {JOURNAL} is damaged", "restore it from a copy") from None
-    return parts, outcomes
-
-
-def kept_parts(folder: Path) -> list[Part]:
-    """The parts whose rows went, or may have: every one that is not known to be aborted."""
-    parts, outcomes = read_journal(folder)
-    return [part for part in parts if outcomes.get(part.xid) != "aborted"]
-
-
-def part_rows(folder: Path, file: ArchivedFile, part: Part) -> Iterator[bytes]:
-    """The JSON lines of a part; raises `IacallsError` at the end where it is damaged."""
-    handle = os.open(folder / file.path, os.O_RDONLY)
-    try:
-        rest, is_first = b"", part.offset == 0
-        for content in read_part(handle, part, has_header=is_first):
-            *lines, rest = (rest + content).split(b"\n")
-            yield from lines[1:] if is_first and lines else lines
-            is_first = is_first and not lines
-    finally:
-        os.close(handle)
-
-
-def verify_archive(archive: Archive) -> None:
-    """Read an archive whole and compare it with its checksums; raises `IacallsError` naming what differs."""
-    if archive.manifest is None:
-        raise IacallsError(f"{archive.id}: {archive.problem}", "it cannot be trusted, and is left alone")
-    files = {file.path: file for file in archive.manifest.files}
-    try:
-        for part in kept_parts(archive.folder):
-            for _ in part_rows(archive.folder, files[part.path], part):
-                pass
-    except KeyError:
-        raise IacallsError(f"{archive.id}: {JOURNAL} and {MANIFEST} differ", "it cannot be trusted") from None
-    except OSError as error:
-        raise IacallsError(f"{archive.id}: {error.filename} cannot be read: {error.strerror}") from None
-    except IacallsError as error:
-        raise IacallsError(f"{archive.id}: {error.message}", "it cannot be trusted, and is left alone") from None
-
-
-def settle_archive(connection: Connection, archive: Archive) -> Archive:
-    """Bring the archive of a run that was killed to its end; others stay as they are.
-
-    The server knows whether the last transaction committed; if not, its part is cut off.
-    """
-    if archive.manifest is None or archive.manifest.state != RUNNING:
-        return archive
-    with journal_lock(archive.folder) as handle:
-        if handle is None:
-            return archive  # a living process is still at it
-        parts, outcomes = read_journal(archive.folder)
-        # What stands behind the last whole line was being written.
-        size = len((archive.folder / JOURNAL).read_bytes().rpartition(b"\n")[0])
-        os.ftruncate(handle, size + 1 if size else 0)
-        for xid in {part.xid for part in parts} - outcomes.keys():
-            outcomes[xid] = outcome_of(connection, xid)
-            os.write(handle, (json.dumps({outcomes[xid]: xid}) + "\n").encode())
-        sizes = {file.path: 0 for file in archive.manifest.files}
-        rows = {"deleted": 0, "changed": 0}
-        actions = {file.path: file.action for file in archive.manifest.files}
-        for part in parts:
-            if outcomes[part.xid] != "aborted":
-                sizes[part.path] = part.offset + part.bytes
-                rows[actions[part.path]] += part.rows
-        for path, size in sizes.items():
-            os.truncate(archive.folder / path, size)
-        os.fsync(handle)
-        ended = replace(archive.manifest, state="killed", ended_at=utc_now())
-        close_archive(archive.folder, replace(ended, deleted=rows["deleted"], changed=rows["changed"]))
-    return read_archive(archive.folder)
-
-
-@contextmanager
-def journal_lock(folder: Path) -> Iterator[int | None]:
-    """A handle on the journal that nobody else has locked, or None."""
-    handle = os.open(folder / JOURNAL, os.O_RDWR | os.O_APPEND)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def outcome_of(connection: Connection, xid: str) -> str:
-    """What became of a transaction: committed, aborted or, too long ago, unknown."""
-    until = time.monotonic() + COMMIT_SECONDS
-    while True:
-        try:
-            outcome = fetch(connection, load_query("maintain/outcome"), {"xid": xid})[0]["outcome"]
-        except DatabaseError:  # a number this server has not reached: it was restored from before that time
-            return "unknown"
-        if outcome != "in progress" or time.monotonic() > until:
-            return outcome if outcome in ("committed", "aborted") else "unknown"
-        time.sleep(0.1)
-
-
 def old_archives(archives: list[Archive], keep: timedelta, now: datetime) -> list[Archive]:
     """The archives that are older than they are to be kept; never one that is still being written."""
-    return [
-        archive
-        for archive in archives
-        if archive.manifest and archive.manifest.state != RUNNING and archive.started < now - keep
-    ]
+    return [archive for archive in archives if archive.is_closed and archive.started < now - keep]
 
 
-def remove_archive(archive: Archive) -> None:
-    """Remove an archive: first its name, so that a removal cut short leaves nothing that looks like one."""
-    doomed = archive.folder.with_name(f"{archive.id}.removed")
-    archive.folder.rename(doomed)
-    sync_folder(doomed.parent)
-    shutil.rmtree(doomed)
+def clear_left(directory: Path) -> None:
+    """Remove what is left of a removal that was cut short, and of archives that killed commands began to make."""
+    for path in directory.iterdir() if directory.exists() else ():
+        name, _, ending = path.name.rpartition(".")
+        if not ID.fullmatch(name) or not path.is_dir():
+            continue
+        with suppress(OSError):
+            is_old = time.time() - path.stat().st_mtime > LEFT_SECONDS
+            if f".{ending}" == REMOVED or (f".{ending}" == UNFINISHED and is_old):
+                shutil.rmtree(path, ignore_errors=True)

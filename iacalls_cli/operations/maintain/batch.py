@@ -12,10 +12,11 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
-from iacalls_cli.operations.maintain.archive import ArchivedFile, ArchiveWriter, OpenFile
+from iacalls_cli.operations.maintain.archive import ArchivedFile
 from iacalls_cli.operations.maintain.plan import RulePlan, kept_condition
 from iacalls_cli.operations.maintain.ranges import Range
 from iacalls_cli.operations.maintain.references import Relation
+from iacalls_cli.operations.maintain.writer import ArchiveWriter, OpenFile
 from iacalls_cli.queries import load_query
 
 STEADY_TRIES = 5

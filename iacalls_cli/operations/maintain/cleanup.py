@@ -12,19 +12,24 @@ from iacalls_cli import __version__
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import IacallsError
+from iacalls_cli.errors import ConnectionFailed, IacallsError
 from iacalls_cli.operations.files import utc_now
-from iacalls_cli.operations.maintain.archive import ArchiveManifest, ArchiveWriter
-from iacalls_cli.operations.maintain.archives import Archive, Archives, read_archive, settle_archive
+from iacalls_cli.operations.maintain.archive import ArchiveManifest, remove_folder
+from iacalls_cli.operations.maintain.archives import Archive, Archives, clear_left, read_archive
+from iacalls_cli.operations.maintain.interrupts import held_back
 from iacalls_cli.operations.maintain.plan import CleanupPlan, RulePlan
 from iacalls_cli.operations.maintain.references import REFUSALS
-from iacalls_cli.operations.maintain.sweep import Progress, Sweep, Tally
+from iacalls_cli.operations.maintain.settling import settle_archive
+from iacalls_cli.operations.maintain.sweep import Progress, Sweep, Tally, settle
 from iacalls_cli.operations.maintain.vacuum import VacuumResult, vacuum_table
+from iacalls_cli.operations.maintain.writer import ArchiveWriter
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import pretty_size
 
 # Of the rows' bytes, a compressed archive takes rarely more.
 COMPRESSED_SHARE = 0.5
+# What may end a cleanup.
+CAUSES = (KeyboardInterrupt, IacallsError, psycopg.Error, OSError)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,13 @@ class CleanupResult:
     seconds: float = 0.0
     vacuum_seconds: float = 0.0
     failure: BaseException | None = None
+    unsettled: list[str] = field(default_factory=list)
+
+    def fail(self, error: BaseException) -> None:
+        """Note what ended it, unless something did before."""
+        if self.failure is None:
+            self.failure = failure_of(error)
+            self.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
 def read_clock(connection: Connection) -> Clock:
@@ -75,8 +87,8 @@ def only_cleanup(connection: Connection) -> Iterator[None]:
     if not fetch(connection, load_query("maintain/lock"))[0]["is_ours"]:
         holders = fetch(connection, load_query("maintain/lock-holder"))
         named = ", ".join(
-            f"{row['application'] or 'a session'}, session {row['pid']} of {row['role']} from {row['client']},"
-            f" since {row['since']}"
+            f"{row['application'] or 'a session'}, session {row['pid']} of {row['role']}"
+            + (f" from {row['client']}, since {row['since']}" if row["since"] else "")
             for row in holders
         )
         raise IacallsError(
@@ -109,24 +121,44 @@ def run_cleanup(
     writer = None
     try:
         if order.archives:
-            for archive in order.archives.of(clock.database, clock.system_identifier):
-                settle_archive(connection, archive)
+            result.unsettled = settle_archives(connection, order.archives, clock)
             if any(rule.rows and rule.bound.rule.has_archive for rule in plan.rules):
                 writer = open_writer(order.archives, plan, clock)
         deadline = began + order.longest.total_seconds()
         sweep = Sweep(connection, writer, clock.block_size, deadline, order.pause, progress, result.tallies)
         result.state = sweep_rules(sweep, plan.rules)
-    except (KeyboardInterrupt, IacallsError, psycopg.Error, OSError) as error:
-        result.failure = failure_of(error)
-        result.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-    finally:
-        result.archive = close_writer(writer, result)
-    deleted = time.monotonic()
-    if result.failure is None:
-        result.vacuumed = vacuum_touched(connection, plan, result)
-    result.vacuum_seconds = time.monotonic() - deleted
+    except CAUSES as error:
+        result.fail(error)
+    try:
+        with held_back():
+            result.archive = close_writer(connection, writer, result)
+        deleted = time.monotonic()
+        if result.failure is None:
+            vacuum_touched(connection, plan, result)
+        result.vacuum_seconds = time.monotonic() - deleted
+    except CAUSES as error:
+        result.fail(error)
     result.seconds = time.monotonic() - began
     return result
+
+
+def settle_archives(connection: Connection, archives: Archives, clock: Clock) -> list[str]:
+    """Close what killed runs left open, and clear away what is none; returns what could not be closed, and why.
+
+    Raises `ConnectionFailed`: no other archive is worth stopping for.
+    """
+    clear_left(archives.directory)
+    problems = []
+    for archive in archives.of(clock.database, clock.system_identifier):
+        try:
+            settled = settle_archive(connection, archive)
+            if settled is not archive and settled.manifest and not settled.manifest.deleted + settled.manifest.changed:
+                remove_folder(settled.folder)
+        except ConnectionFailed:
+            raise
+        except (IacallsError, OSError, ValueError, KeyError) as error:
+            problems.append(f"{archive.id}, which a killed run left, cannot be closed: {error}")
+    return problems
 
 
 def sweep_rules(sweep: Sweep, rules: Sequence[RulePlan]) -> str:
@@ -166,21 +198,27 @@ def open_writer(archives: Archives, plan: CleanupPlan, clock: Clock) -> ArchiveW
     )
     facts = {key: value for key, value in asdict(clock).items() if key in ("system_identifier", "server_version")}
     manifest = ArchiveManifest(name, {"name": clock.database, **facts}, __version__, utc_now(), rules)
-    return ArchiveWriter(archives.directory / name, manifest)
+    return ArchiveWriter.begin(archives.directory / name, manifest)
 
 
-def close_writer(writer: ArchiveWriter | None, result: CleanupResult) -> Archive | None:
-    """Bring the archive to its end; a failure of that becomes the cleanup's."""
+def close_writer(connection: Connection, writer: ArchiveWriter | None, result: CleanupResult) -> Archive | None:
+    """Bring the archive to its end; None where nothing was deleted. Raises OSError.
+
+    Also where that fails, its parts are on the disk, and the next command closes it.
+    """
     if writer is None:
         return None
+    if writer.open_parts:
+        settle(connection, writer)
+    is_kept = True
     try:
-        writer.finish(result.state)
-    except OSError as error:  # its parts are on the disk all the same, and the next command closes it
-        result.failure = result.failure or failure_of(error)
-    return read_archive(writer.folder)
+        is_kept = writer.finish(result.state)
+    finally:
+        result.archive = read_archive(writer.folder) if is_kept else None
+    return result.archive
 
 
-def vacuum_touched(connection: Connection, plan: CleanupPlan, result: CleanupResult) -> list[VacuumResult]:
+def vacuum_touched(connection: Connection, plan: CleanupPlan, result: CleanupResult) -> None:
     """VACUUM (ANALYZE) the tables that rows were deleted from or changed in."""
     schema = plan.schema
     oids: dict[int, None] = {}
@@ -190,4 +228,5 @@ def vacuum_touched(connection: Connection, plan: CleanupPlan, result: CleanupRes
         if tally.cascaded or tally.changed:
             tables += [key.child for key in rule.closure.keys if key.action not in REFUSALS]
         oids.update(dict.fromkeys(leaf.oid for oid in tables for leaf in schema.leaves(oid) if leaf.kind == "r"))
-    return [vacuum_table(connection, schema.relations[oid].schema, schema.relations[oid].name) for oid in oids]
+    for oid in oids:
+        result.vacuumed.append(vacuum_table(connection, schema.relations[oid].schema, schema.relations[oid].name))

@@ -8,6 +8,7 @@ it commits; whatever ends it before that leaves the rows where they were.
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -17,12 +18,13 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
-from iacalls_cli.operations.maintain.archive import ArchiveWriter
-from iacalls_cli.operations.maintain.archives import outcome_of
-from iacalls_cli.operations.maintain.batch import Batch, ClosureBatch, SimpleBatch
+from iacalls_cli.operations.maintain.batch import Batch, ClosureBatch, Counts, SimpleBatch
+from iacalls_cli.operations.maintain.interrupts import held_back
 from iacalls_cli.operations.maintain.plan import RulePlan
 from iacalls_cli.operations.maintain.ranges import MOST_SECONDS, Pace, Range, walk
 from iacalls_cli.operations.maintain.references import Relation
+from iacalls_cli.operations.maintain.settling import outcome_of
+from iacalls_cli.operations.maintain.writer import ArchiveWriter
 from iacalls_cli.queries import load_query
 
 LOCK_WAIT = "100ms"
@@ -47,6 +49,13 @@ class Tally:
     longest: float = 0.0
     last: float = 0.0
     is_whole: bool = False
+
+    def add(self, counts: Counts) -> None:
+        """Count what a transaction did."""
+        self.deleted += counts.deleted
+        self.cascaded += counts.cascaded
+        self.changed += counts.changed
+        self.in_use += counts.in_use
 
 
 @dataclass
@@ -127,35 +136,21 @@ class Sweep:
 
     def transact(self, batch: Batch, relation: Relation, piece: Range, tally: Tally, *, skips: bool) -> None:
         """One transaction, and what the archive is to know of its end."""
-        writer = batch.writer
-        try:
-            with self.connection.transaction():
-                counts = batch.delete(relation, piece, skips=skips)
-                if writer is not None and writer.open_parts:
-                    writer.seal(fetch(self.connection, load_query("maintain/xid"))[0]["xid"])
-        except BaseException:
-            if writer is not None:
-                self.settle(writer)
-            raise
-        if writer is not None:
-            writer.committed()
-        tally.deleted += counts.deleted
-        tally.cascaded += counts.cascaded
-        tally.changed += counts.changed
-        tally.in_use += counts.in_use
-
-    def settle(self, writer: ArchiveWriter) -> None:
-        """After a transaction that broke off: take its parts back, unless it committed or nobody can say."""
-        outcome = "aborted"
-        if writer.xid:
+        writer, counts = batch.writer, Counts()
+        with ExitStack() as held:
             try:
-                outcome = outcome_of(self.connection, writer.xid)
-            except IacallsError:  # the session is gone: whoever next opens the archive asks
-                return
-        if outcome == "committed":
-            writer.committed()
-        elif outcome == "aborted":
-            writer.aborted()
+                with self.connection.transaction():
+                    counts = batch.delete(relation, piece, skips=skips)
+                    held.enter_context(held_back())
+                    if writer is not None and writer.open_parts:
+                        writer.seal(fetch(self.connection, load_query("maintain/xid"))[0]["xid"])
+            except BaseException:
+                if writer is not None and settle(self.connection, writer):
+                    tally.add(counts)
+                raise
+            if writer is not None:
+                writer.committed()
+            tally.add(counts)
 
     def holders(self, batch: Batch) -> list[str]:
         """The sessions that keep everybody from writing to a table that the batch writes to."""
@@ -165,6 +160,24 @@ class Sweep:
             for row in fetch(self.connection, load_query("maintain/lockers"), {"oid": oid})
         ]
         return [f"session {row['pid']} ({row['application'] or 'without a name'}, {row['mode']})" for row in rows]
+
+
+def settle(connection: Connection, writer: ArchiveWriter) -> bool:
+    """After a transaction that broke off: take its parts back, unless it committed, which is returned.
+
+    Where nobody can say, they stay open.
+    """
+    outcome = "aborted"
+    if writer.xid:
+        try:
+            outcome = outcome_of(connection, writer.xid)
+        except IacallsError:  # the session is gone: whoever next opens the archive asks
+            return False
+    if outcome == "committed":
+        writer.committed()
+    elif outcome == "aborted":
+        writer.aborted()
+    return outcome == "committed"
 
 
 def locked(relation: Relation, holders: Sequence[str], error: psycopg.Error) -> IacallsError:

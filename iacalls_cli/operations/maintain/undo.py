@@ -13,8 +13,8 @@ from itertools import islice
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.maintain.archive import ArchivedFile
-from iacalls_cli.operations.maintain.archives import Archive, kept_parts, part_rows
+from iacalls_cli.operations.maintain.archive import ArchivedFile, kept_parts, part_rows
+from iacalls_cli.operations.maintain.archives import Archive
 from iacalls_cli.operations.maintain.ranges import Pace
 from iacalls_cli.operations.maintain.references import Relation, Schema
 from iacalls_cli.operations.maintain.rowtext import to_copy

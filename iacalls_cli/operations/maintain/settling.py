@@ -1,0 +1,97 @@
+"""Whether an archive can be trusted, and bringing the one of a killed run to its end."""
+
+import os
+import time
+from dataclasses import replace
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError, IacallsError
+from iacalls_cli.operations.files import hash_file, utc_now
+from iacalls_cli.operations.maintain.archive import (
+    JOURNAL,
+    append_lines,
+    close_archive,
+    journal_lock,
+    kept_parts,
+    part_rows,
+    read_journal,
+    read_sums,
+)
+from iacalls_cli.operations.maintain.archives import Archive, read_archive
+from iacalls_cli.queries import load_query
+
+# How long a session that was cut off may still be at its last commit.
+COMMIT_SECONDS = 10.0
+# What the server says of a transaction number that it has not reached.
+NOT_REACHED = "22023"
+
+
+def verify_archive(archive: Archive) -> None:
+    """Read an archive whole and compare it with its checksums; raises `IacallsError` naming what differs."""
+    if archive.manifest is None:
+        raise IacallsError(f"{archive.id}: {archive.problem}", "it cannot be trusted, and is left alone")
+    if not archive.is_closed and archive.is_at_work:
+        raise IacallsError(f"{archive.id}: its cleanup is still at work", "wait for it to end, then try again")
+    files = {file.path: file for file in archive.manifest.files}
+    try:
+        for name, digest in (read_sums(archive.folder) or {}).items():
+            if hash_file(archive.folder, name).sha256 != digest:
+                raise IacallsError(f"{name} was changed: its checksum differs")
+        for part in kept_parts(archive.folder):
+            for _ in part_rows(archive.folder, files[part.path], part):
+                pass
+    except (KeyError, ValueError):
+        problem = f"{archive.id}: its files do not fit each other"
+    except OSError as error:
+        problem = f"{archive.id}: {error.filename} cannot be read: {error.strerror}"
+    except IacallsError as error:
+        problem = f"{archive.id}: {error.message}"
+    else:
+        return
+    raise IacallsError(problem, "it cannot be trusted, and is left alone; a copy of it may be whole")
+
+
+def settle_archive(connection: Connection, archive: Archive) -> Archive:
+    """Bring the archive of a run that was killed to its end; others stay as they are.
+
+    The server knows whether the last transaction committed; if not, its part is cut off. It has to be the
+    server that the run was on.
+    """
+    if archive.manifest is None or archive.is_closed:
+        return archive
+    with journal_lock(archive.folder) as handle:
+        if handle is None:
+            return archive  # a living process is still at it
+        parts, outcomes = read_journal(archive.folder)
+        # What stands behind the last whole line was being written.
+        whole, line_break, _ = (archive.folder / JOURNAL).read_bytes().rpartition(b"\n")
+        os.ftruncate(handle, len(whole + line_break))
+        for xid in dict.fromkeys(part.xid for part in parts):
+            if xid not in outcomes:
+                outcomes[xid] = outcome_of(connection, xid)
+                append_lines(handle, {outcomes[xid]: xid}, is_synced=False)
+        sizes = {file.path: 0 for file in archive.manifest.files}
+        for part in parts:
+            if outcomes[part.xid] != "aborted":
+                sizes[part.path] = part.offset + part.bytes
+        for path, size in sizes.items():
+            os.truncate(archive.folder / path, size)
+        os.fsync(handle)
+        close_archive(archive.folder, replace(archive.manifest, state="killed", ended_at=utc_now()))
+    return read_archive(archive.folder)
+
+
+def outcome_of(connection: Connection, xid: str) -> str:
+    """What became of a transaction: committed, aborted or, too long ago, unknown."""
+    until = time.monotonic() + COMMIT_SECONDS
+    while True:
+        try:
+            outcome = fetch(connection, load_query("maintain/outcome"), {"xid": xid})[0]["outcome"]
+        except DatabaseError as error:
+            if error.sqlstate != NOT_REACHED:  # it was restored from before that time
+                raise
+            return "unknown"
+        if outcome != "in progress" or time.monotonic() > until:
+            return outcome if outcome in ("committed", "aborted") else "unknown"
+        time.sleep(0.1)
