@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar
 
 from psycopg import sql
@@ -20,6 +21,8 @@ from iacalls_cli.operations.maintain.writer import ArchiveWriter, OpenFile
 from iacalls_cli.queries import load_query
 
 STEADY_TRIES = 5
+# So few that even rows of a megabyte take little memory.
+RECEIVED_ROWS = 250
 
 
 @dataclass
@@ -97,8 +100,9 @@ class Batch(ABC):
             self.writer.part(file) as part,
             self.connection.cursor().copy(sql.SQL("COPY ({}) TO STDOUT").format(statement)) as copy,
         ):
-            for row in copy:
-                part.write(bytes(row))
+            received = iter(copy)
+            while rows := list(islice(received, RECEIVED_ROWS)):
+                part.write(rows)
         return part.rows
 
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,6 @@ import zstandard
 from iacalls_cli.operations.files import UNFINISHED, sync_folder, utc_now
 from iacalls_cli.operations.maintain.archive import (
     JOURNAL,
-    PIECE_BYTES,
     ArchivedFile,
     ArchiveManifest,
     Part,
@@ -31,6 +31,8 @@ from iacalls_cli.operations.maintain.archive import (
 from iacalls_cli.operations.maintain.rowtext import to_json_lines
 
 LEVEL = 1
+# So much goes to the compressor at once.
+HANDED_BYTES = 1 << 18
 
 
 @dataclass
@@ -99,8 +101,10 @@ class ArchiveWriter:
             yield part
             written = part.finish() if part.rows else None
         except BaseException:
+            part.end()
             cut(file, file.size)
             raise
+        part.end()
         if written is None:
             cut(file, file.size)
             return
@@ -171,7 +175,7 @@ class ArchiveWriter:
 
 
 class PartWriter:
-    """The rows of one part on their way to the disk."""
+    """The rows of one part on their way to the disk: turned, compressed and written beside what reads them."""
 
     def __init__(self, file: OpenFile) -> None:
         self.file, self.rows = file, 0
@@ -179,6 +183,8 @@ class PartWriter:
         self.pending_bytes = self.size = 0
         self.digest = hashlib.sha256()
         self.compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
+        self.worker, self.task = ThreadPoolExecutor(1), Future[None]()
+        self.task.set_result(None)
 
     def begin(self) -> None:
         """The first line of a file names the columns."""
@@ -186,19 +192,29 @@ class PartWriter:
             columns = json.dumps(self.file.about.columns, ensure_ascii=False).encode()
             self.put(self.compressor.compress(columns + b"\n"))
 
-    def write(self, row: bytes) -> None:
-        """Take one row of COPY's text format."""
-        self.pending.append(row)
-        self.pending_bytes += len(row)
-        self.rows += 1
-        if self.pending_bytes >= PIECE_BYTES:
-            self.flush()
+    def write(self, rows: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Take rows of COPY's text format."""
+        piece = b"".join(rows)
+        self.rows += len(rows)
+        self.pending.append(piece)
+        self.pending_bytes += len(piece)
+        if self.pending_bytes >= HANDED_BYTES:
+            self.hand_over()
 
-    def flush(self) -> None:
-        """Compress and write what has come together."""
-        if self.pending:
-            self.put(self.compressor.compress(to_json_lines(b"".join(self.pending))))
-            self.pending, self.pending_bytes = [], 0
+    def hand_over(self) -> None:
+        """Have what came together written, once what came before is."""
+        self.task.result()
+        self.task = self.worker.submit(self.store, self.pending)
+        self.pending, self.pending_bytes = [], 0
+
+    def store(self, pieces: Sequence[bytes]) -> None:
+        """Compress and write some rows."""
+        for piece in pieces:
+            self.put(self.compressor.compress(to_json_lines(piece)))
+
+    def end(self) -> None:
+        """Let the work beside come to its end, whatever that is."""
+        self.worker.shutdown(cancel_futures=True)
 
     def put(self, data: bytes) -> None:
         """Write compressed bytes behind the file's end."""
@@ -211,7 +227,9 @@ class PartWriter:
 
     def finish(self) -> Part:
         """Everything to the disk, and read back from there."""
-        self.flush()
+        if self.pending:
+            self.hand_over()
+        self.task.result()
         self.put(self.compressor.flush())
         os.fsync(self.file.handle)
         part = Part(self.file.about.path, self.file.size, self.size, self.rows, self.digest.hexdigest(), "")
