@@ -69,8 +69,6 @@ def plan_lines(plan: CleanupPlan) -> Iterator[str]:
             yield f"plan: {bound.rule.name}: with them {effect_words(effect)}"
         for kept in rule.kept:
             yield f"plan: {bound.rule.name}: {kept.rows:,} old rows stay: {kept.reason}"
-    if len({rule.bound.oid for rule in plan.rules if rule.effects}) > 1:
-        yield "plan: each rule is counted by itself; what two of them take along goes once"
 
 
 def effect_words(effect: Effect) -> str:

@@ -18,7 +18,6 @@ from iacalls_cli.operations.maintain.archive import ArchiveManifest, remove_fold
 from iacalls_cli.operations.maintain.archives import Archive, Archives, clear_left, read_archive
 from iacalls_cli.operations.maintain.interrupts import held_back
 from iacalls_cli.operations.maintain.plan import CleanupPlan, RulePlan
-from iacalls_cli.operations.maintain.references import REFUSALS
 from iacalls_cli.operations.maintain.settling import settle_archive
 from iacalls_cli.operations.maintain.sweep import Progress, Sweep, Tally, settle
 from iacalls_cli.operations.maintain.vacuum import VacuumResult, vacuum_table
@@ -223,10 +222,7 @@ def vacuum_touched(connection: Connection, plan: CleanupPlan, result: CleanupRes
     schema = plan.schema
     oids: dict[int, None] = {}
     for rule in plan.rules:
-        tally = result.tallies.get(rule.bound.rule.name, Tally())
-        tables = [rule.bound.oid] if tally.deleted else []
-        if tally.cascaded or tally.changed:
-            tables += [key.child for key in rule.closure.keys if key.action not in REFUSALS]
-        oids.update(dict.fromkeys(leaf.oid for oid in tables for leaf in schema.leaves(oid) if leaf.kind == "r"))
+        touched = result.tallies.get(rule.bound.rule.name, Tally()).touched
+        oids.update(dict.fromkeys(oid for oid in rule.closure.written() if oid in touched))
     for oid in oids:
         result.vacuumed.append(vacuum_table(connection, schema.relations[oid].schema, schema.relations[oid].name))

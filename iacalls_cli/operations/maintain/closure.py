@@ -1,50 +1,92 @@
 """SQL for all that a delete takes along: cascades to any depth, rows that lose a reference, rows that stay.
 
 A row is told by its table's oid and its place in it (ctid), which stays the same while the row is
-locked. Rows that would take a protected row along, or that something refers to without a cascade, stay.
+locked. Rows that would take a protected row along, or that something that stays refers to, stay.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from psycopg import sql
 
 from iacalls_cli.operations.maintain.protection import Protection
-from iacalls_cli.operations.maintain.references import CASCADE, CHANGES, REFUSALS, ForeignKey, Schema
+from iacalls_cli.operations.maintain.references import CASCADE, CHANGES, REFUSALS, ForeignKey, Relation, Schema
 
 NOTHING = sql.SQL("SELECT NULL::oid, NULL::tid WHERE false")
 
 
 @dataclass(frozen=True)
 class Closure:
-    """What hangs on the rows of a table."""
+    """What hangs on the rows of the table `oid`."""
 
     schema: Schema
+    oid: int
     keys: tuple[ForeignKey, ...]
     protections: tuple[Protection, ...]
 
-    def written(self, oid: int) -> set[int]:
-        """The tables that a delete from a table writes to."""
-        return {oid, *(leaf.oid for leaf in self.schema.leaves(oid)), *(key.child for key in self.keys)}
+    @cached_property
+    def emptied(self) -> frozenset[int]:
+        """The topmost tables that rows are deleted from."""
+        cascades = (key.child for key in self.keys if key.action == CASCADE)
+        return frozenset(self.schema.relations[oid].top for oid in (self.oid, *cascades))
 
-    def with_roots(self, roots: sql.Composable) -> sql.Composed:
-        """A WITH clause that names `gone` (rel, tid), `changed` (key, rel, tid) and `kept` (rel, tid, reason).
+    @property
+    def looked_at(self) -> frozenset[int]:
+        """The topmost tables whose rows decide what a delete does."""
+        return self.emptied | {self.schema.relations[key.child].top for key in self.keys}
 
-        `roots` is a query for the rel and tid of the rows that are old. `gone` includes them.
+    @cached_property
+    def is_tangled(self) -> bool:
+        """Whether what refers to a row, and so keeps it, may be deleted itself on behalf of another one."""
+        return any(key.action in REFUSALS and self.is_emptied(key) for key in self.keys)
+
+    def is_emptied(self, key: ForeignKey) -> bool:
+        """Whether rows of a key's own table are deleted."""
+        return self.schema.relations[key.child].top in self.emptied
+
+    def written(self) -> dict[int, Relation]:
+        """The tables, partitions too, that a delete takes rows from or changes rows of."""
+        children = [key.child for key in self.keys if key.action not in REFUSALS]
+        return {one.oid: one for oid in (self.oid, *children) for one in self.schema.family(oid)}
+
+    def with_roots(self, roots: sql.Composable, rounds: int, earlier: sql.Composable | None = None) -> sql.Composed:
+        """A WITH clause that names `gone` (root, rel, tid), `changed` (key, root, rel, tid), `kept` (rel, tid, reason).
+
+        `roots` is a query for the rel and tid of the rows that are old; `gone` includes them, and tells for
+        each row the roots that take it along. `earlier` is one for rows that are gone before. Where
+        the closure is tangled, what stays makes more stay: `rounds` times, and `is_settled` tells whether that was
+        often enough.
         """
-        return sql.SQL(
-            """WITH RECURSIVE roots(rel, tid) AS MATERIALIZED ({roots}),
-            doomed(root_rel, root, rel, tid) AS (
-                SELECT rel, tid, rel, tid FROM roots
-                UNION
-                SELECT d.root_rel, d.root, x.rel, x.tid
-                  FROM doomed AS d CROSS JOIN LATERAL ({cascades}) AS x(rel, tid)),
-            kept(rel, tid, reason) AS MATERIALIZED ({kept}),
-            gone(rel, tid) AS MATERIALIZED (
-                SELECT DISTINCT d.rel, d.tid FROM doomed AS d
-                 WHERE NOT EXISTS (SELECT FROM kept AS k WHERE k.rel = d.root_rel AND k.tid = d.root)),
-            changed(key, rel, tid) AS ({changed})"""
-        ).format(roots=roots, cascades=self.cascades(), kept=self.kept(), changed=self.changed())
+        rounds = rounds if self.is_tangled else 0
+        parts = [
+            *([sql.SQL("earlier(rel, tid) AS MATERIALIZED ({})").format(earlier)] if earlier else []),
+            sql.SQL("roots(rel, tid) AS MATERIALIZED (SELECT rel, tid FROM ({}) AS r(rel, tid) WHERE {})").format(
+                roots, still_there("r", earlier)
+            ),
+            sql.SQL(
+                """doomed(root_rel, root, rel, tid) AS (
+                    SELECT rel, tid, rel, tid FROM roots
+                    UNION
+                    SELECT d.root_rel, d.root, x.rel, x.tid
+                      FROM doomed AS d CROSS JOIN LATERAL ({cascades}) AS x(rel, tid) WHERE {there})"""
+            ).format(cascades=self.cascades(), there=still_there("x", earlier)),
+            sql.SQL("blocked(root_rel, root, rel, tid, rank, reason) AS MATERIALIZED ({})").format(
+                self.blocked(earlier)
+            ),
+            *(self.round(number) for number in range(rounds + 1)),
+            sql.SQL("kept(rel, tid, reason) AS (SELECT * FROM {})").format(level(rounds)),
+            sql.SQL(
+                """gone(root_rel, root, rel, tid) AS MATERIALIZED (
+                    SELECT d.root_rel, d.root, d.rel, d.tid FROM doomed AS d
+                     WHERE NOT EXISTS (SELECT FROM kept AS k WHERE k.rel = d.root_rel AND k.tid = d.root))"""
+            ),
+            sql.SQL("changed(key, root, rel, tid) AS ({})").format(self.changed()),
+            sql.SQL("settled(is_settled) AS (SELECT (SELECT count(*) FROM {}) = (SELECT count(*) FROM {}))").format(
+                level(rounds), level(max(0, rounds - 1))
+            ),
+        ]
+        return sql.SQL("WITH RECURSIVE {}").format(sql.SQL(",\n").join(parts))
 
     def children(self, key: ForeignKey) -> sql.Composed:
         """FROM and WHERE for the rows c that refer to a row of `d` by a foreign key."""
@@ -66,43 +108,65 @@ class Closure:
             ]
         )
 
-    def kept(self) -> sql.Composable:
-        """The roots that stay, each with the first reason that applies."""
-        reasons = [
-            sql.SQL(
-                "SELECT d.root_rel, d.root, {reason}::text, {rank} FROM doomed AS d JOIN {table} AS own"
-                " ON own.tableoid = d.rel AND own.ctid = d.tid WHERE {condition}"
+    def blocked(self, earlier: sql.Composable | None) -> sql.Composable:
+        """The roots that stay, with the reason: of a row that refers to what they take along also which it is."""
+        parts = [*self.protected(), *self.referred(earlier)]
+        nothing = sql.SQL("SELECT NULL::oid, NULL::tid, NULL::oid, NULL::tid, 0, NULL::text WHERE false")
+        return sql.SQL(" UNION ALL ").join(parts) if parts else nothing
+
+    def protected(self) -> Iterator[sql.Composable]:
+        """The roots that would take a protected row along."""
+        for rank, protection in enumerate(self.protections):
+            yield sql.SQL(
+                "SELECT d.root_rel, d.root, NULL::oid, NULL::tid, {rank}, {reason}::text"
+                " FROM doomed AS d JOIN {table} AS own ON own.tableoid = d.rel AND own.ctid = d.tid WHERE {condition}"
             ).format(
-                reason=sql.Literal(protection.reason),
                 rank=sql.Literal(rank),
+                reason=sql.Literal(protection.reason),
                 table=self.schema.relations[protection.oid].identifier,
                 condition=protection.condition("own"),
             )
-            for rank, protection in enumerate(self.protections)
-        ] + [
-            sql.SQL(
-                "SELECT d.root_rel, d.root, {reason}::text, 9 FROM doomed AS d WHERE EXISTS (SELECT {children}"
-                " AND NOT EXISTS (SELECT FROM doomed AS o WHERE o.root_rel = d.root_rel AND o.root = d.root"
-                " AND o.rel = c.tableoid AND o.tid = c.ctid))"
-            ).format(
-                reason=sql.Literal(f"still referred to by {self.schema.relations[key.child]}"),
-                children=self.children(key),
+
+    def referred(self, earlier: sql.Composable | None) -> Iterator[sql.Composable]:
+        """The roots that take a row along which another row refers to that does not go with them."""
+        for key in self.keys:
+            if key.action not in REFUSALS:
+                continue
+            reason = sql.Literal(f"still referred to by {self.schema.relations[key.child]}")
+            rows = sql.SQL("SELECT c.tableoid, c.ctid {}").format(self.children(key))
+            there = still_there("c", earlier)
+            if not self.is_emptied(key):  # it stays, whichever it is
+                yield sql.SQL(
+                    "SELECT d.root_rel, d.root, NULL::oid, NULL::tid, 9, {}::text FROM doomed AS d"
+                    " WHERE EXISTS (SELECT FROM ({}) AS c(rel, tid) WHERE {})"
+                ).format(reason, rows, there)
+                continue
+            yield sql.SQL(
+                "SELECT d.root_rel, d.root, c.rel, c.tid, 9, {}::text FROM doomed AS d, LATERAL ({}) AS c(rel, tid)"
+                " WHERE {} AND NOT EXISTS (SELECT FROM doomed AS o WHERE o.root_rel = d.root_rel AND o.root = d.root"
+                " AND o.rel = c.rel AND o.tid = c.tid)"
+            ).format(reason, rows, there)
+
+    def round(self, number: int) -> sql.Composed:
+        """The roots that stay, each with the first reason that applies, knowing those of the round before."""
+        not_kept: sql.Composable = sql.SQL("true")
+        if number:
+            not_kept = sql.SQL("NOT EXISTS (SELECT FROM {} AS k WHERE k.rel = o.root_rel AND k.tid = o.root)").format(
+                level(number - 1)
             )
-            for key in self.keys
-            if key.action in REFUSALS
-        ]
-        if not reasons:
-            return sql.SQL("SELECT NULL::oid, NULL::tid, NULL::text WHERE false")
         return sql.SQL(
-            "SELECT rel, tid, (array_agg(reason ORDER BY rank, reason))[1]"
-            " FROM ({}) AS r(rel, tid, reason, rank) GROUP BY rel, tid"
-        ).format(sql.SQL(" UNION ALL ").join(reasons))
+            """{}(rel, tid, reason) AS MATERIALIZED (
+                SELECT b.root_rel, b.root, (array_agg(b.reason ORDER BY b.rank, b.reason))[1] FROM blocked AS b
+                 WHERE b.rel IS NULL
+                    OR NOT EXISTS (SELECT FROM doomed AS o WHERE o.rel = b.rel AND o.tid = b.tid AND {})
+                 GROUP BY b.root_rel, b.root)"""
+        ).format(level(number), not_kept)
 
     def changed(self) -> sql.Composable:
         """The rows that only lose their reference to a row that goes."""
         changes = [
             sql.SQL(
-                "SELECT {key}::bigint, c.rel, c.tid FROM gone AS d, "
+                "SELECT {key}::bigint, d.root, c.rel, c.tid FROM gone AS d, "
                 " LATERAL (SELECT c.tableoid, c.ctid {children}) AS c(rel, tid)"
                 " WHERE NOT EXISTS (SELECT FROM gone AS g WHERE g.rel = c.rel AND g.tid = c.tid)"
             ).format(key=sql.Literal(key.oid), children=self.children(key))
@@ -112,8 +176,22 @@ class Closure:
         return (
             sql.SQL(" UNION ").join(changes)
             if changes
-            else sql.SQL("SELECT NULL::bigint, NULL::oid, NULL::tid WHERE false")
+            else sql.SQL("SELECT NULL::bigint, NULL::tid, NULL::oid, NULL::tid WHERE false")
         )
+
+
+def level(number: int) -> sql.Identifier:
+    """The name of what one round keeps."""
+    return sql.Identifier(f"kept_{number}")
+
+
+def still_there(alias: str, earlier: sql.Composable | None) -> sql.Composable:
+    """Whether a row under an alias is not among those that are gone before."""
+    if earlier is None:
+        return sql.SQL("true")
+    return sql.SQL("NOT EXISTS (SELECT FROM earlier AS e WHERE e.rel = {0}.rel AND e.tid = {0}.tid)").format(
+        sql.Identifier(alias)
+    )
 
 
 def union(parts: Sequence[sql.Composable]) -> sql.Composable:

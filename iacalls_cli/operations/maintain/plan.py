@@ -1,15 +1,17 @@
 """What a cleanup would do, counted: rows and bytes, what goes with them, what changes, what stays and why."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.operations.maintain.closure import Closure
+from iacalls_cli.operations.maintain.access import require_access, require_places
+from iacalls_cli.operations.maintain.closure import Closure, union
 from iacalls_cli.operations.maintain.protection import Protection, read_protections
+from iacalls_cli.operations.maintain.ranges import primary_key
 from iacalls_cli.operations.maintain.references import CASCADE, CHANGES, Schema, read_schema
 from iacalls_cli.operations.maintain.rules import BoundRule
 from iacalls_cli.queries import load_query
@@ -45,11 +47,14 @@ class Kept:
 class RulePlan:
     """What one rule would delete. `bytes` are those of the stored values, without indexes.
 
-    `oldest` and `newest` are ages as PostgreSQL writes them, which may be -infinity.
+    `oldest` and `newest` are ages as PostgreSQL writes them, which may be -infinity. `is_simple` says
+    that nothing refers to the rows, so that a delete is only that; `gone` is a query for the rel and
+    tid of all that goes.
     """
 
     bound: BoundRule
     closure: Closure
+    is_simple: bool
     rows: int
     bytes: int
     oldest: str | None
@@ -57,11 +62,7 @@ class RulePlan:
     effects: tuple[Effect, ...]
     kept: tuple[Kept, ...]
     triggers: tuple[str, ...]
-
-    @property
-    def is_simple(self) -> bool:
-        """Whether nothing refers to its rows, so that a delete is only that."""
-        return not self.closure.keys
+    gone: sql.Composed
 
 
 @dataclass(frozen=True)
@@ -78,43 +79,92 @@ class CleanupPlan:
 
 
 def plan_cleanup(connection: Connection, rules: Sequence[BoundRule]) -> CleanupPlan:
-    """Count what the rules would do, rule by rule; nothing is changed. Raises `DatabaseError`."""
+    """Count what the rules would do one after the other; nothing is changed.
+
+    What two rules would take goes with the first of them, and is counted there. Raises `DatabaseError`
+    where a rule cannot be carried out, before any of them is.
+    """
     schema = read_schema(connection)
     protections = read_protections(connection, schema)
-    return CleanupPlan(schema, tuple(plan_rule(connection, schema, protections, bound) for bound in rules))
+    plans: list[RulePlan] = []
+    for bound in rules:
+        closure = find_closure(connection, schema, protections, bound)
+        meeting = [plan.gone for plan in plans if plan.rows and plan.closure.emptied & closure.looked_at]
+        plans.append(plan_rule(connection, bound, closure, union(meeting) if meeting else None))
+    return CleanupPlan(schema, tuple(plans))
 
 
-def plan_rule(connection: Connection, schema: Schema, protections: Sequence[Protection], bound: BoundRule) -> RulePlan:
-    """Count what one rule would do."""
-    keys = schema.reachable(bound.oid)
+def find_closure(
+    connection: Connection, schema: Schema, protections: Sequence[Protection], bound: BoundRule
+) -> Closure:
+    """What hangs on a rule's table; raises `IacallsError` where that cannot be deleted."""
     schema.deletion_order(bound.oid)  # raises where there is none
-    reached = {schema.relations[bound.oid].top} | {
-        schema.relations[key.child].top for key in keys if key.action == CASCADE
-    }
-    closure = Closure(schema, keys, tuple(one for one in protections if schema.relations[one.oid].top in reached))
-    count = count_closure if keys else count_simple
-    rows, size, oldest, newest, effects, kept = count(connection, bound, closure)
-    return RulePlan(
-        bound, closure, rows, size, oldest, newest, effects, kept, schema.triggers_of(bound.oid) if rows else ()
+    closure = Closure(schema, bound.oid, schema.reachable(bound.oid), ())
+    applying = tuple(one for one in protections if schema.relations[one.oid].top in closure.emptied)
+    closure = replace(closure, protections=applying)
+    require_access(connection, bound.rule.name, closure)
+    require_places(bound.rule.name, closure)
+    for leaf in schema.leaves(bound.oid):
+        if not leaf.has_tids:
+            primary_key(connection, leaf)  # raises where there is none
+    return closure
+
+
+def plan_rule(connection: Connection, bound: BoundRule, closure: Closure, earlier: sql.Composable | None) -> RulePlan:
+    """Count what one rule would do to the rows that `earlier` leaves."""
+    schema = closure.schema
+    is_simple = has_own_rows_only(closure)
+    if is_simple:
+        rows, size, oldest, newest, effects, kept = count_simple(connection, bound, closure, earlier)
+        gone = sql.SQL("SELECT {0}.tableoid, {0}.ctid FROM {1} AS {0} WHERE {2} AND NOT {3}").format(
+            sql.Identifier(bound.rule.table),
+            schema.relations[bound.oid].identifier,
+            bound.condition,
+            kept_condition(bound, closure),
+        )
+    else:
+        (rows, size, oldest, newest, effects, kept), rounds = count_closure(connection, bound, closure, earlier)
+        gone = sql.SQL("({} SELECT rel, tid FROM gone)").format(
+            closure.with_roots(roots_of(bound, closure), rounds, earlier)
+        )
+    triggers = schema.triggers_of(bound.oid) if rows else ()
+    return RulePlan(bound, closure, is_simple, rows, size, oldest, newest, effects, kept, triggers, gone)
+
+
+def has_own_rows_only(closure: Closure) -> bool:
+    """Whether a delete is only that: nothing refers to the rows, no trigger interferes, no partition is protected."""
+    line = closure.schema.relations[closure.oid].line
+    return (
+        not closure.keys
+        and not closure.schema.triggers_of(closure.oid)
+        and all(protection.oid in line for protection in closure.protections)
     )
 
 
 Counts = tuple[int, int, str | None, str | None, tuple[Effect, ...], tuple[Kept, ...]]
 
 
-def count_simple(connection: Connection, bound: BoundRule, closure: Closure) -> Counts:
+def count_simple(connection: Connection, bound: BoundRule, closure: Closure, earlier: sql.Composable | None) -> Counts:
     """The counts of a rule on a table that nothing refers to: one scan, in parallel where the server likes."""
+    alias = sql.Identifier(bound.rule.table)
+    there: sql.Composable = sql.SQL("true")
+    if earlier is not None:
+        there = sql.SQL(
+            "NOT EXISTS (SELECT FROM ({}) AS e(rel, tid) WHERE e.rel = {alias}.tableoid AND e.tid = {alias}.ctid)"
+        ).format(earlier, alias=alias)
     statement = sql.SQL(
         "SELECT count(*) FILTER (WHERE NOT kept), coalesce(sum(size) FILTER (WHERE NOT kept), 0)::bigint,"
         " min(age) FILTER (WHERE NOT kept)::text, max(age) FILTER (WHERE NOT kept)::text, count(*) FILTER (WHERE kept)"
-        " FROM (SELECT {age} AS age, {size} AS size, {kept} AS kept FROM {table} AS {alias} WHERE {old}) AS r"
+        " FROM (SELECT {age} AS age, {size} AS size, {kept} AS kept FROM {table} AS {alias}"
+        " WHERE {old} AND {there}) AS r"
     ).format(
         size=row_size(connection, bound),
         kept=kept_condition(bound, closure),
         table=closure.schema.relations[bound.oid].identifier,
-        alias=sql.Identifier(bound.rule.table),
+        alias=alias,
         age=age_of(bound),
         old=bound.condition,
+        there=there,
     )
     with database_errors():
         row = connection.execute(statement).fetchone() or (0, 0, None, None, 0)
@@ -128,38 +178,53 @@ def kept_condition(bound: BoundRule, closure: Closure) -> sql.Composable:
     return own[0].condition(bound.rule.table) if own else sql.SQL("false")
 
 
-def count_closure(connection: Connection, bound: BoundRule, closure: Closure) -> Counts:
-    """The counts of a rule whose rows others refer to, all from one snapshot."""
-    alias = sql.Identifier(bound.rule.table)
-    roots = sql.SQL("SELECT {alias}.tableoid, {alias}.ctid FROM {table} AS {alias} WHERE {old}").format(
-        alias=alias, table=closure.schema.relations[bound.oid].identifier, old=bound.condition
-    )
-    statement = sql.SQL(
-        """{closure}
-        SELECT 'rule', NULL::bigint, NULL, count(*), coalesce(sum({size}), 0)::bigint,
-               min({age})::text, max({age})::text
-          FROM {table} AS {alias} JOIN gone AS g ON g.rel = {alias}.tableoid AND g.tid = {alias}.ctid
-          JOIN roots AS r ON r.rel = g.rel AND r.tid = g.tid
-        UNION ALL
-        SELECT 'delete', g.rel::bigint, NULL, count(*), NULL, NULL, NULL FROM gone AS g
-         WHERE NOT EXISTS (SELECT FROM roots AS r WHERE r.rel = g.rel AND r.tid = g.tid) GROUP BY g.rel
-        UNION ALL
-        SELECT 'change', key, NULL, count(DISTINCT (rel, tid)), NULL, NULL, NULL FROM changed GROUP BY key
-        UNION ALL
-        SELECT 'kept', NULL, reason, count(*), NULL, NULL, NULL FROM kept GROUP BY reason"""
-    ).format(
-        closure=closure.with_roots(roots),
-        size=row_size(connection, bound),
+def roots_of(bound: BoundRule, closure: Closure) -> sql.Composed:
+    """The places of the rows that are old."""
+    return sql.SQL("SELECT {alias}.tableoid, {alias}.ctid FROM {table} AS {alias} WHERE {old}").format(
+        alias=sql.Identifier(bound.rule.table),
         table=closure.schema.relations[bound.oid].identifier,
-        alias=alias,
-        age=age_of(bound),
+        old=bound.condition,
     )
-    with database_errors():
-        found = connection.execute(statement).fetchall()
+
+
+def count_closure(
+    connection: Connection, bound: BoundRule, closure: Closure, earlier: sql.Composable | None
+) -> tuple[Counts, int]:
+    """The counts of a rule whose rows others refer to, all from one snapshot, and the rounds that took."""
+    alias = sql.Identifier(bound.rule.table)
+    rounds = 1
+    while True:
+        statement = sql.SQL(
+            """{closure}, gone_rows(rel, tid) AS MATERIALIZED (SELECT DISTINCT rel, tid FROM gone)
+            SELECT 'rule', NULL::bigint, NULL, count(*), coalesce(sum({size}), 0)::bigint,
+                   min({age})::text, max({age})::text
+              FROM {table} AS {alias} JOIN gone_rows AS g ON g.rel = {alias}.tableoid AND g.tid = {alias}.ctid
+              JOIN roots AS r ON r.rel = g.rel AND r.tid = g.tid
+            UNION ALL
+            SELECT 'delete', g.rel::bigint, NULL, count(*), NULL, NULL, NULL FROM gone_rows AS g
+             WHERE NOT EXISTS (SELECT FROM roots AS r WHERE r.rel = g.rel AND r.tid = g.tid) GROUP BY g.rel
+            UNION ALL
+            SELECT 'change', key, NULL, count(DISTINCT (rel, tid)), NULL, NULL, NULL FROM changed GROUP BY key
+            UNION ALL
+            SELECT 'kept', NULL, reason, count(*), NULL, NULL, NULL FROM kept GROUP BY reason
+            UNION ALL
+            SELECT 'unsettled', NULL, NULL, 0, NULL, NULL, NULL FROM settled WHERE NOT is_settled"""
+        ).format(
+            closure=closure.with_roots(roots_of(bound, closure), rounds, earlier),
+            size=row_size(connection, bound),
+            table=closure.schema.relations[bound.oid].identifier,
+            alias=alias,
+            age=age_of(bound),
+        )
+        with database_errors():
+            found = connection.execute(statement).fetchall()
+        if not any(row[0] == "unsettled" for row in found):
+            break
+        rounds *= 2
     (own,) = (row for row in found if row[0] == "rule")
-    effects = [*deletions(closure, found), *changes(closure, found)]
+    effects = sorted([*deletions(closure, found), *changes(closure, found)], key=lambda one: (one.action, one.table))
     kept = tuple(Kept(row[2], row[3]) for row in sorted(found, key=str) if row[0] == "kept")
-    return (*own[3:7], tuple(effects), kept)
+    return (*own[3:7], tuple(effects), kept), rounds
 
 
 def deletions(closure: Closure, found: Sequence[tuple[object, ...]]) -> list[Effect]:
@@ -192,7 +257,7 @@ def changes(closure: Closure, found: Sequence[tuple[object, ...]]) -> list[Effec
             CHANGES[key.action],
             count,
             key.name,
-            closure.schema.triggers_of(key.child, changed=key.columns),
+            closure.schema.triggers_of(key.child, changed=key.changed),
         )
         for kind, oid, _, count, *_ in found
         if kind == "change" and isinstance(count, int) and (key := keys[oid])  # type: ignore[index]  # an oid
@@ -212,5 +277,6 @@ def row_size(connection: Connection, bound: BoundRule) -> sql.Composable:
             sql.Identifier(bound.rule.table), sql.Identifier(row["name"])
         )
         for row in columns
+        if row["is_stored"]
     ]
     return sql.SQL(" + ").join([sql.Literal(ROW_BYTES), *sizes])

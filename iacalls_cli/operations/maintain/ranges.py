@@ -98,18 +98,23 @@ class TidWalk:
         self.position = done.end
 
 
+def primary_key(connection: Connection, relation: Relation) -> list[str]:
+    """The columns of a table's primary key; raises `IacallsError` where it has none."""
+    columns = fetch(connection, load_query("maintain/columns"), {"oid": relation.oid})
+    key = sorted((row["key_position"], row["name"]) for row in columns if row["key_position"] >= 0)
+    if not key:
+        raise IacallsError(
+            f"{relation} has no primary key, and its rows have no stable places", "give it a primary key"
+        )
+    return [name for _, name in key]
+
+
 class KeyWalk:
     """Ranges of a table by its primary key."""
 
     def __init__(self, connection: Connection, relation: Relation) -> None:
         self.connection, self.relation = connection, relation
-        columns = fetch(connection, load_query("maintain/columns"), {"oid": relation.oid})
-        key = sorted((row["key_position"], row["name"]) for row in columns if row["key_position"] >= 0)
-        if not key:
-            raise IacallsError(
-                f"{relation} has no primary key, and its rows have no stable places", "give it a primary key"
-            )
-        self.key = [name for _, name in key]
+        self.key = primary_key(connection, relation)
         self.last: Sequence[str] | None = None
         self.is_over = False
         self.first_width = float(FIRST_KEYS)
@@ -127,7 +132,7 @@ class KeyWalk:
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(alias, name)) for name in self.key)
         statement = sql.SQL("SELECT {} FROM {} AS {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
             texts,
-            self.relation.identifier,
+            self.relation.only,
             sql.Identifier(alias),
             after,
             sql.SQL(", ").join(sql.Identifier(alias, name) for name in self.key),

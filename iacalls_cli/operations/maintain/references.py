@@ -1,6 +1,6 @@
 """What hangs on a table's rows: its partitions, the foreign keys that point at it, what a delete sets off."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
@@ -18,13 +18,18 @@ CASCADE, REFUSALS, CHANGES = "c", ("a", "r"), {"n": "set null", "d": "set defaul
 
 @dataclass(frozen=True)
 class Relation:
-    """A table. `line` are itself and the tables it is a partition or an inheriting child of, `top` the topmost."""
+    """A table. `line` are itself and the tables it is a partition or an inheriting child of.
+
+    `top` is the topmost of these; of tables that have several such parents, one for all they are connected with.
+    `has_tids` says that ranges of places can be read alone; rows that are spread over servers have no places at all.
+    """
 
     oid: int
     schema: str
     name: str
     kind: str
     has_tids: bool
+    is_spread: bool
     line: tuple[int, ...]
     top: int
 
@@ -44,7 +49,10 @@ class Relation:
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A foreign key. `condition` joins the parent as p with the child as c; `columns` are the child's."""
+    """A foreign key. `condition` joins the parent as p with the child as c; `columns` are the child's.
+
+    `changed` are those that lose their value with the parent's row, and `lost` what they have then, in SQL.
+    """
 
     oid: int
     name: str
@@ -52,6 +60,8 @@ class ForeignKey:
     child: int
     parent: int
     columns: tuple[str, ...]
+    changed: tuple[str, ...]
+    lost: tuple[str, ...]
     condition: str
     is_indexed: bool
 
@@ -81,9 +91,13 @@ class Schema:
         """The triggers that fire whatever the session's replication role is."""
         return {trigger.name for trigger in self.triggers if trigger.is_always}
 
+    def family(self, oid: int) -> list[Relation]:
+        """A table with its partitions and its children, to any depth."""
+        return [one for one in self.relations.values() if oid in one.line]
+
     def leaves(self, oid: int) -> list[Relation]:
         """The tables that really hold the rows of one: itself, its partitions, its children."""
-        return [one for one in self.relations.values() if one.kind != "p" and oid in one.line]
+        return [one for one in self.family(oid) if one.kind != "p"]
 
     def keys_to(self, oid: int) -> Iterator[ForeignKey]:
         """The foreign keys that point at a table, its partitions and children, or what it is part of."""
@@ -144,14 +158,22 @@ def read_schema(connection: Connection) -> Schema:
     if is_distributed:
         rows = connection.execute("SELECT logicalrelid::oid::bigint FROM pg_catalog.pg_dist_partition")
         spread = {oid for (oid,) in rows}
+    family = fetch(connection, load_query("maintain/family"))
+    tops = find_tops({row["oid"]: row["line"] for row in family})
     relations = {
         row["oid"]: Relation(
-            **{**row, "line": tuple(row["line"]), "has_tids": row["has_tids"] and not spread.intersection(row["line"])}
+            **{
+                **row,
+                "line": tuple(row["line"]),
+                "top": tops[row["oid"]],
+                "has_tids": row["has_tids"] and not spread.intersection(row["line"]),
+                "is_spread": bool(spread.intersection(row["line"])),
+            }
         )
-        for row in fetch(connection, load_query("maintain/family"))
+        for row in family
     }
     keys = tuple(
-        ForeignKey(**{**row, "columns": tuple(row["columns"])})
+        ForeignKey(**{**row, **{name: tuple(row[name]) for name in ("columns", "changed", "lost")}})
         for row in fetch(connection, load_query("maintain/foreign-keys"))
         if row["child"] in relations and row["parent"] in relations
     )
@@ -160,3 +182,23 @@ def read_schema(connection: Connection) -> Schema:
         for row in fetch(connection, load_query("maintain/triggers"))
     )
     return Schema(relations, keys, triggers)
+
+
+def find_tops(lines: Mapping[int, Sequence[int]]) -> dict[int, int]:
+    """For each table the topmost one of its line, the same one for all tables that are connected.
+
+    >>> find_tops({1: [1], 2: [2, 1], 3: [3], 4: [4, 3, 1]})
+    {1: 1, 2: 1, 3: 1, 4: 1}
+    """
+    tops = {oid: oid for oid in lines}
+
+    def top(oid: int) -> int:
+        while tops[oid] != oid:
+            oid = tops[oid]
+        return oid
+
+    for line in lines.values():
+        first = min(top(oid) for oid in line if len(lines[oid]) == 1)  # has none above it
+        for found in [top(oid) for oid in line]:
+            tops[found] = first
+    return {oid: top(oid) for oid in lines}

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from psycopg import sql
 
-from iacalls_cli.config.maintain import RuleSettings
+from iacalls_cli.config.maintain import BUILT_IN, RuleSettings
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import DatabaseError, UsageError
+from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
 from iacalls_cli.operations.amounts import read_duration
+from iacalls_cli.operations.maintain.access import RIGHTS, require_rights
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 
@@ -105,22 +106,14 @@ def choose_rules(rules: Iterable[Rule], only: Iterable[str]) -> list[Rule]:
 def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -> BoundRule:
     """Check a rule against the live schema and fix its cut-off.
 
-    `zone` is that of stored times without one. Raises `UsageError` saying what does not fit.
+    `zone` is that of stored times without one. Raises `UsageError` saying what does not fit,
+    `DatabaseError` where the database has no such table or this role too few rights.
     """
     table = fetch(connection, load_query("maintain/rule-table"), {"schema": rule.schema, "name": rule.table})
-    if not table or table[0]["kind"] not in "rpf":
-        what = "is not a table" if table else "does not exist in this database"
-        raise UsageError(f"rule {rule.name}: {rule} {what}", hint_of(rule))
+    if not table or table[0]["kind"] not in "rp":
+        raise missing_table(rule, "is not a table of this database" if table else "does not exist in this database")
     oid = table[0]["oid"]
-    if not table[0]["may_delete"]:
-        raise DatabaseError(
-            f"rule {rule.name}: this role may not read and delete the rows of {rule}",
-            "use the role that owns the table",
-        )
-    if table[0]["has_row_security"]:
-        raise DatabaseError(
-            f"rule {rule.name}: row security hides rows of {rule} from this role", "use the role that owns the table"
-        )
+    require_rights(connection, rule.name, str(rule), oid, RIGHTS)
     if rule.age_column == NEVER_AN_AGE:
         raise UsageError(
             f"rule {rule.name}: {NEVER_AN_AGE} says when a row was last written, not how old it is",
@@ -141,11 +134,12 @@ def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -
     return BoundRule(rule, oid, age_type, cut_off, stored)
 
 
-def hint_of(rule: Rule) -> str:
-    """What to do about a rule whose table is not there."""
-    if rule.name in (built_in.name for built_in in built_in_rules(None, None)):
-        return "`iacalls db verify` compares the schema; --only RULE leaves the other rules out"
-    return f"correct maintain.rules.{rule.name} in the config file"
+def missing_table(rule: Rule, what: str) -> IacallsError:
+    """The error for a rule whose table is not there: a database without it, or a config file with a wrong name."""
+    message = f"rule {rule.name}: {rule} {what}"
+    if rule.name in BUILT_IN:
+        return DatabaseError(message, "`iacalls db verify` compares the schema; --only RULE leaves the other rules out")
+    return UsageError(message, f"correct maintain.rules.{rule.name} in the config file")
 
 
 def check_filter(connection: Connection, rule: Rule) -> None:
@@ -173,7 +167,8 @@ def check_filter(connection: Connection, rule: Rule) -> None:
 
 
 def cut_off_of(rule: Rule, now: datetime, zone: tzinfo, age_type: str) -> tuple[datetime, str]:
-    """The moment before which rows are old, and the same as the age column stores it."""
+    """The moment before which rows are old, and the same as the age column stores it; in whole seconds, as shown."""
+    now = now.replace(microsecond=0)
     try:
         if age_type == "timestamp with time zone":
             cut_off = now.astimezone(UTC) - rule.age

@@ -145,14 +145,16 @@ class Staging:
 
     def same_key(self) -> sql.Composed:
         """Whether the live row t and the staged one c have the same key."""
-        if not self.file.key:
-            return sql.SQL("ROW({})::text = ROW({})::text").format(names(self.key, "t"), names(self.key, "c"))
+        if not self.file.key:  # rows that lost a reference differ in that
+            told = self.key if self.file.action == "deleted" else self.lasting()
+            return sql.SQL("ROW({})::text = ROW({})::text").format(names(told, "t"), names(told, "c"))
         parts = [sql.SQL("t.{0} = c.{0}").format(sql.Identifier(name)) for name in self.key]
         return sql.SQL("{}").format(sql.SQL(" AND ").join(parts))
 
     def outgoing(self) -> list[ForeignKey]:
-        """The foreign keys of the table."""
-        return [key for key in self.schema.foreign_keys if key.child in self.relation.line]
+        """The foreign keys of the table: its own and, unlike an inheriting child, a partition's also those above."""
+        above = [oid for oid in self.relation.line if self.schema.relations[oid].kind == "p"]
+        return [key for key in self.schema.foreign_keys if key.child in (self.relation.oid, *above)]
 
     def is_orphan(self, key: ForeignKey) -> sql.Composed:
         """Whether what a staged row c refers to is gone: neither in its table nor among the staged rows."""
@@ -163,7 +165,7 @@ class Staging:
             own = sql.SQL("AND NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(STAGED, sql.SQL(key.condition))
         return sql.SQL("({filled} AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {condition}) {own})").format(
             filled=sql.SQL(" AND ").join(filled),
-            parent=parent.identifier,
+            parent=parent.only,
             condition=sql.SQL(key.condition),
             own=own,
         )
@@ -198,19 +200,20 @@ class Staging:
         A row that nobody wrote to meanwhile also gets its updated_at back, with the triggers disabled in
         this transaction alone: that takes the table's owner, and keeps writers away for as long.
         """
-        present, restored = self.count_same(), 0
-        keys = [key for key in self.outgoing() if key.action in CHANGES]
+        before = len(self.unreferred())
         if triggers := self.schema.triggers_of(self.relation.oid, changed=tuple(self.file.columns)):
             self.switch(triggers, "DISABLE")
-        lost = {name for key in keys for name in key.columns} | {TOUCHED}
-        others = [name for name in self.file.columns if name not in lost]
+        others = self.lasting()
         untouched = sql.SQL("ROW({})::text = ROW({})::text").format(names(others, "t"), names(others, "c"))
-        for key in keys:
-            values = [sql.SQL("{0} = c.{0}").format(sql.Identifier(name)) for name in key.columns]
+        for key in self.changing():
+            values = [sql.SQL("{0} = c.{0}").format(sql.Identifier(name)) for name in key.changed]
             if TOUCHED in self.file.columns:
                 updated = sql.Identifier(TOUCHED)
                 values.append(sql.SQL("{0} = CASE WHEN {1} THEN c.{0} ELSE t.{0} END").format(updated, untouched))
-            is_lost = [sql.SQL("t.{} IS NULL").format(sql.Identifier(name)) for name in key.columns]
+            is_lost = [
+                sql.SQL("t.{} IS NOT DISTINCT FROM ({})").format(sql.Identifier(name), sql.SQL(value))
+                for name, value in zip(key.changed, key.lost, strict=True)
+            ]
             is_known = [sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(name)) for name in key.columns]
             statement = sql.SQL(
                 "UPDATE ONLY {table} AS t SET {values} FROM {staged} AS c WHERE {key} AND {lost} AND NOT {orphan}"
@@ -222,11 +225,20 @@ class Staging:
                 lost=sql.SQL(" AND ").join([*is_lost, *is_known]),
                 orphan=self.is_orphan(key),
             )
-            restored += self.connection.execute(statement).rowcount
+            self.connection.execute(statement)
         if triggers:
             self.switch(triggers, "ENABLE")
-        conflicts = self.unreferred(keys)
-        return self.count() - present - len(conflicts), present, conflicts
+        conflicts = self.unreferred()
+        return before - len(conflicts), self.count() - before, conflicts
+
+    def changing(self) -> list[ForeignKey]:
+        """The foreign keys whose columns change when what they refer to goes."""
+        return [key for key in self.outgoing() if key.action in CHANGES]
+
+    def lasting(self) -> list[str]:
+        """The columns that losing a reference leaves as they are."""
+        lost = {name for key in self.changing() for name in key.changed} | {TOUCHED}
+        return [name for name in self.file.columns if name not in lost]
 
     def switch(self, triggers: Sequence[str], what: str) -> None:
         """Disable or enable triggers, for this transaction."""
@@ -238,11 +250,15 @@ class Staging:
                 )
             )
 
-    def unreferred(self, keys: Sequence[ForeignKey]) -> list[tuple[str, str]]:
-        """The rows whose references are not as they were, and why."""
-        columns = [name for key in keys for name in key.columns]
-        same = sql.SQL("EXISTS (SELECT FROM ONLY {} AS t WHERE {} AND ROW({})::text = ROW({})::text)").format(
-            self.relation.identifier, self.same_key(), names(columns, "t"), names(columns, "c")
+    def unreferred(self) -> list[tuple[str, str]]:
+        """The rows whose references are not as they were, and why.
+
+        One that was lost earlier, as a row's older version in the archive knows, does not matter.
+        """
+        columns = [sql.Identifier(name) for key in self.changing() for name in key.changed]
+        kept = [sql.SQL("(c.{0} IS NULL OR t.{0}::text = c.{0}::text)").format(name) for name in columns]
+        same = sql.SQL("EXISTS (SELECT FROM ONLY {} AS t WHERE {})").format(
+            self.relation.identifier, sql.SQL(" AND ").join([self.same_key(), *kept])
         )
         there = sql.SQL("EXISTS (SELECT FROM ONLY {} AS t WHERE {})").format(self.relation.identifier, self.same_key())
         statement = sql.SQL(

@@ -7,6 +7,7 @@ it commits; whatever ends it before that leaves the rows where they were.
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
-from iacalls_cli.operations.maintain.batch import Batch, ClosureBatch, Counts, SimpleBatch
+from iacalls_cli.operations.maintain.batch import Batch, Counts, SimpleBatch
+from iacalls_cli.operations.maintain.closure_batch import ClosureBatch
 from iacalls_cli.operations.maintain.interrupts import held_back
+from iacalls_cli.operations.maintain.locks import unhurried
 from iacalls_cli.operations.maintain.plan import RulePlan
 from iacalls_cli.operations.maintain.ranges import MOST_SECONDS, Pace, Range, walk
 from iacalls_cli.operations.maintain.references import Relation
@@ -39,11 +42,14 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class Tally:
-    """What a rule's sweep did. `in_use` rows were left to who used them; `longest` is a transaction's seconds."""
+    """What a rule's sweep did. `in_use` rows were left to who used them; `longest` is a transaction's seconds.
 
-    deleted: int = 0
-    cascaded: int = 0
-    changed: int = 0
+    `changed` counts references that were lost. The rows are told by the oid of their table.
+    """
+
+    deleted_rows: Counter[int] = field(default_factory=Counter)
+    cascaded_rows: Counter[int] = field(default_factory=Counter)
+    changed_rows: Counter[int] = field(default_factory=Counter)
     in_use: int = 0
     transactions: int = 0
     longest: float = 0.0
@@ -52,10 +58,30 @@ class Tally:
 
     def add(self, counts: Counts) -> None:
         """Count what a transaction did."""
-        self.deleted += counts.deleted
-        self.cascaded += counts.cascaded
-        self.changed += counts.changed
+        self.deleted_rows += counts.deleted
+        self.cascaded_rows += counts.cascaded
+        self.changed_rows += counts.changed
         self.in_use += counts.in_use
+
+    @property
+    def deleted(self) -> int:
+        """Old rows that were deleted."""
+        return self.deleted_rows.total()
+
+    @property
+    def cascaded(self) -> int:
+        """Rows that went with them."""
+        return self.cascaded_rows.total()
+
+    @property
+    def changed(self) -> int:
+        """References to them that others lost."""
+        return self.changed_rows.total()
+
+    @property
+    def touched(self) -> set[int]:
+        """The tables that were written to."""
+        return {oid for rows in (self.deleted_rows, self.cascaded_rows, self.changed_rows) for oid in +rows}
 
 
 @dataclass
@@ -81,65 +107,84 @@ class Sweep:
         rule = plan.bound.rule
         tally = self.tallies[rule.name] = Tally()
         writer = self.writer if rule.has_archive else None
-        self.connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
         batch: Batch = (SimpleBatch if plan.is_simple else ClosureBatch)(self.connection, plan, writer)
-        for relation in plan.closure.schema.leaves(plan.bound.oid):
+        with unhurried(self.connection, LOCK_WAIT):
+            while True:
+                before, tally.in_use = tally.deleted, 0
+                referred = self.go_through(batch, tally)
+                if referred is None:
+                    return tally
+                # What kept rows in the first ranges may have gone with one of the last.
+                if not plan.closure.is_tangled or not referred or tally.deleted == before:
+                    break
+        tally.is_whole = True
+        return tally
+
+    def go_through(self, batch: Batch, tally: Tally) -> int | None:
+        """Go through the table once; returns how many old rows stayed since something refers to them.
+
+        None where the time was over before the end.
+        """
+        rule, referred = batch.plan.bound.rule, 0
+        for relation in batch.plan.closure.schema.leaves(batch.plan.bound.oid):
             steps = walk(self.connection, relation, self.block_size)
             pace = Pace(steps.first_width, least=steps.first_width / 8)
             while (piece := steps.next(pace.width, rule.table)) is not None:
                 if time.monotonic() >= self.deadline:
-                    return tally
-                if self.take(batch, relation, piece, pace, tally):
+                    return None
+                counts = self.take(batch, relation, piece, pace, tally)
+                if counts is not None:
+                    referred += counts.referred
                     steps.advance(piece)
                     self.progress(f"{relation}, pages", *steps.progress)
-                    time.sleep(tally.last * PAUSE_SHARE if self.pause is None else self.pause.total_seconds())
-        tally.is_whole = True
-        return tally
+                    self.rest(tally.last * PAUSE_SHARE if self.pause is None else self.pause.total_seconds())
+        return referred
 
-    def take(self, batch: Batch, relation: Relation, piece: Range, pace: Pace, tally: Tally) -> bool:
-        """Delete within one range; returns whether that is done, and not to be tried with less."""
+    def rest(self, seconds: float) -> None:
+        """Pause between two transactions, never beyond the time there is."""
+        time.sleep(max(0.0, min(seconds, self.deadline - time.monotonic())))
+
+    def take(self, batch: Batch, relation: Relation, piece: Range, pace: Pace, tally: Tally) -> Counts | None:
+        """Delete within one range; returns what that did, or None where it is to be tried with less."""
         until, skips, tries = time.monotonic() + PATIENCE_SECONDS, False, 0
         while True:
             began = time.monotonic()
             limit = int(MOST_SECONDS * 1000) if pace.width > 1 else 0
-            self.connection.execute(f"SET statement_timeout = {limit}")
             try:
-                self.transact(batch, relation, piece, tally, skips=skips)
+                counts = self.transact(batch, relation, piece, tally, limit, skips=skips)
             except psycopg.Error as error:
                 if error.sqlstate == TOO_LONG and limit and time.monotonic() - began >= MOST_SECONDS * 0.9:
                     pace.was_too_wide()
-                    return False
+                    return None
                 if error.sqlstate not in PASSING:
                     raise
                 holders = self.holders(batch)
-                if error.sqlstate == LOCKED and not holders:
+                if error.sqlstate == LOCKED and not holders and not skips:
                     # Somebody uses a row, not the table: the others go without it.
-                    if batch.narrows:
-                        is_narrowest = not pace.was_too_wide()
-                        tally.in_use += is_narrowest
-                        return is_narrowest
-                    if not skips:
-                        skips = True
-                        continue
+                    skips = True
+                    continue
                 if time.monotonic() > min(until, self.deadline):
                     raise locked(relation, holders, error) from error
                 tries += 1
                 # Jittered, so that two that wait for one another do not meet again.
                 wait = min(0.1 * 2**tries, LONGEST_WAIT_SECONDS)
-                time.sleep(random.uniform(0.5, 1.5) * wait)  # noqa: S311, it is no secret
+                self.rest(random.uniform(0.5, 1.5) * wait)  # noqa: S311, it is no secret
                 continue
             seconds = time.monotonic() - began
             tally.transactions += 1
             tally.longest, tally.last = max(tally.longest, seconds), seconds
             pace.took(seconds, piece.share)
-            return True
+            return counts
 
-    def transact(self, batch: Batch, relation: Relation, piece: Range, tally: Tally, *, skips: bool) -> None:
-        """One transaction, and what the archive is to know of its end."""
+    def transact(
+        self, batch: Batch, relation: Relation, piece: Range, tally: Tally, limit: int, *, skips: bool
+    ) -> Counts:
+        """One transaction, its statements of `limit` ms at most, and what the archive is to know of its end."""
         writer, counts = batch.writer, Counts()
         with ExitStack() as held:
             try:
                 with self.connection.transaction():
+                    self.connection.execute(f"SET LOCAL statement_timeout = {limit}")
                     counts = batch.delete(relation, piece, skips=skips)
                     held.enter_context(held_back())
                     if writer is not None and writer.open_parts:
@@ -151,12 +196,13 @@ class Sweep:
             if writer is not None:
                 writer.committed()
             tally.add(counts)
+        return counts
 
     def holders(self, batch: Batch) -> list[str]:
         """The sessions that keep everybody from writing to a table that the batch writes to."""
         rows = [
             row
-            for oid in batch.plan.closure.written(batch.plan.bound.oid)
+            for oid in batch.plan.closure.written()
             for row in fetch(self.connection, load_query("maintain/lockers"), {"oid": oid})
         ]
         return [f"session {row['pid']} ({row['application'] or 'without a name'}, {row['mode']})" for row in rows]

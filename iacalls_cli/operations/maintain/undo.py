@@ -6,14 +6,15 @@ reference get it back, where it is still missing.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
+from pathlib import Path
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.maintain.archive import ArchivedFile, kept_parts, part_rows
+from iacalls_cli.operations.maintain.archive import ArchivedFile, Part, kept_parts, part_rows
 from iacalls_cli.operations.maintain.archives import Archive
 from iacalls_cli.operations.maintain.ranges import Pace
 from iacalls_cli.operations.maintain.references import Relation, Schema
@@ -104,6 +105,8 @@ def return_rows(
     for file in return_order(archive, schema, relations):
         relation = relations[file.path]
         mine = [part for part in parts if part.path == file.path]
+        # A row that lost two references, one after the other, gets the last one back first.
+        groups = [mine] if file.action == "deleted" else [[part] for part in reversed(mine)]
         returned = Returned(str(relation), file.action, rows=sum(part.rows for part in mine))
         result.files.append(returned)
         refers_to_itself = any(
@@ -116,8 +119,12 @@ def return_rows(
                 first_conflicts: list[Conflict] = []
                 returned.present = returned.conflicts = 0
                 done = 0
-                lines = (line for part in mine for line in part_rows(archive.folder, file, part))
-                for restored, present, conflicts, count in batches(staging, lines, is_dry=is_dry):
+                found = (
+                    outcome
+                    for group in groups
+                    for outcome in batches(staging, read_lines(archive.folder, file, group), is_dry=is_dry)
+                )
+                for restored, present, conflicts, count in found:
                     returned.restored += restored
                     returned.present += present
                     returned.conflicts += count - restored - present
@@ -131,6 +138,11 @@ def return_rows(
             returned.present = returned.rows - returned.restored - returned.conflicts
             result.conflicts += first_conflicts
     return result
+
+
+def read_lines(folder: Path, file: ArchivedFile, parts: Sequence[Part]) -> Iterator[bytes]:
+    """The JSON lines of some parts of a file."""
+    return (line for part in parts for line in part_rows(folder, file, part))
 
 
 def batches(

@@ -1,4 +1,4 @@
--- The tables that hold rows, each with the tables it is a partition or a child of; the topmost one is named.
+-- The tables that hold rows, each with the tables it is a partition or a child of.
 -- effect: read-only
 WITH RECURSIVE line(oid, above) AS (
     SELECT c.oid, c.oid
@@ -9,8 +9,7 @@ WITH RECURSIVE line(oid, above) AS (
 )
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
        c.relkind = 'r' AND a.amname IS NOT DISTINCT FROM 'heap' AS has_tids,
-       array_agg(l.above::bigint) AS line,
-       min(l.above::bigint) FILTER (WHERE NOT EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = l.above)) AS top
+       array_agg(l.above::bigint) AS line
   FROM line AS l
   JOIN pg_class AS c ON c.oid = l.oid
   JOIN pg_namespace AS n ON n.oid = c.relnamespace

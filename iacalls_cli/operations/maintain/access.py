@@ -1,0 +1,51 @@
+"""What a role needs to clean a table up: found out before anything runs, not at the first row."""
+
+from collections.abc import Iterable
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.maintain.closure import Closure
+from iacalls_cli.queries import load_query
+
+OWNERS_ROLE = "use the role that owns the tables"
+RIGHTS = {"may_read": "SELECT", "may_delete": "DELETE", "may_lock": "UPDATE"}
+
+
+def require_access(connection: Connection, rule: str, closure: Closure) -> None:
+    """Raise `DatabaseError` unless this role sees, may lock and may delete all that a rule's rows take along.
+
+    Rows that row security hides would go by a cascade all the same: unseen, and in no archive.
+    """
+    emptied = {one.oid for one in closure.schema.relations.values() if one.top in closure.emptied}
+    for relation in closure.written().values():
+        wanted: Iterable[str] = RIGHTS if relation.oid in emptied else ("may_read", "may_lock")
+        require_rights(connection, rule, str(relation), relation.oid, wanted)
+    for other in (*(key.child for key in closure.keys), *(key.parent for key in closure.keys)):
+        require_rights(connection, rule, str(closure.schema.relations[other]), other, ("may_read",))
+
+
+def require_rights(connection: Connection, rule: str, table: str, oid: int, wanted: Iterable[str]) -> None:
+    """Raise `DatabaseError` unless this role has the wanted rights on one table, and nothing interferes."""
+    (found,) = fetch(connection, load_query("maintain/access"), {"oid": oid})
+    if missing := [RIGHTS[right] for right in wanted if not found[right]]:
+        raise DatabaseError(
+            f"rule {rule}: the role {connection.info.user} lacks {', '.join(missing)} on {table}", OWNERS_ROLE
+        )
+    if found["has_row_security"]:
+        raise DatabaseError(f"rule {rule}: row security hides rows of {table} from this role", OWNERS_ROLE)
+    if found["delete_rule"] and "may_delete" in wanted:
+        raise DatabaseError(
+            f"rule {rule}: the rule {found['delete_rule']} on {table} turns deletes into something else",
+            "drop it, or leave this table out with --only",
+        )
+
+
+def require_places(rule: str, closure: Closure) -> None:
+    """Raise `DatabaseError` for rows that are not on this server alone, where they would have to be locked."""
+    for relation in closure.written().values():
+        if relation.kind == "f" or (relation.is_spread and closure.keys):
+            raise DatabaseError(
+                f"rule {rule}: it leads to {relation}, whose rows are not on this server alone",
+                "delete those where they are, or leave the rule out with --only",
+            )
