@@ -19,8 +19,8 @@ TO_COPY = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\
 def to_json_lines(rows: bytes) -> bytes:
     r"""Whole rows of COPY's text format as JSON lines.
 
-    >>> to_json_lines(b'1\t\\N\ta "b"\n2\tc\\\\d\t\\v\n')
-    b'["1",null,"a \\"b\\""]\n["2","c\\\\d","\\u000b"]\n'
+    >>> to_json_lines(b'\\N\t1\ta "b"\n2\tc\\\\d\t\\N\n\\v\t\\N\t\\N\n')
+    b'[null,"1","a \\"b\\""]\n["2","c\\\\d",null]\n["\\u000b",null,null]\n'
     """
     if len(rows.translate(None, CONTROLS)) != len(rows):
         rows = CONTROL.sub(lambda match: b"\\u%04x" % match[0][0], rows)
@@ -28,7 +28,7 @@ def to_json_lines(rows: bytes) -> bytes:
         rows = VERTICAL.sub(lambda match: b"\\u000b" if match[1] == b"v" else match[0], rows)
     body = rows[:-1].replace(b'"', b'\\"').replace(b"\t", b'","').replace(b"\n", b'"]\n["')
     # A quotation mark of the data has a backslash before it, so only NULL looks like this.
-    return b'["' + body.replace(b'"\\N"', b"null") + b'"]\n'
+    return (b'["' + body + b'"]\n').replace(b'"\\N"', b"null")
 
 
 def to_copy(line: bytes) -> bytes:
