@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,9 @@ from iacalls_cli.database.connection import REPORTING, settle
 from iacalls_cli.embedded.server import embedded_server
 from iacalls_cli.operations.backup.manifest import Manifest, read_manifest
 from iacalls_cli.operations.db.init import apply_schema
+from iacalls_cli.operations.maintain.vacuum import flush_counts
 from tests.command_line import CommandLine, Outcome
+from tests.live_load import MANY_ROWS
 from tests.random_rows import fill
 from tests.servers import OWNER, READER, TestServer, open_server, server_kind
 
@@ -211,6 +214,25 @@ def configure(tmp_path: Path) -> Callable[[str], None]:
         path.chmod(0o600)
 
     return write
+
+
+@pytest.fixture
+def dead(connection: psycopg.Connection) -> str:
+    """A table with 4000 rows, the last 3000 of them deleted just now."""
+    connection.execute(MANY_ROWS)
+    connection.execute("DELETE FROM whatsapp_conversations WHERE id > 1000")
+    if connection.info.server_version < 150_000:
+        time.sleep(0.6)  # then the next statement hands the counts over
+    flush_counts(connection)
+    connection.execute("SELECT 1")
+    return "whatsapp_conversations"
+
+
+@pytest.fixture
+def hasty(configure: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short waits for locks, and hardly a pause between them."""
+    configure('[session]\nlock_timeout = "200ms"\n')
+    monkeypatch.setattr("iacalls_cli.operations.maintain.locks.PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ CONNECTING = {
     "report durations": [], "report group-statistics": [], "report client-history": ["1"], "report batch-statistics": [],
     "report run": [str(ROOT / "sql/queries/report/stats.sql")], "report check": [], "monitor sizes": [],
     "monitor indexes": [], "monitor connections": [], "users list": [], "users set-password": ["admin", "--password-stdin"],
+    "maintain vacuum": [],
     "maintain cleanup": [], "backup create": [], "backup undo": [], "backup restore": [str(ROOT / "tests/dumps/plain.sql"), "--into", "other"],
 }  # fmt: skip
 # These have no target: they look at the embedded server, at files, or at nothing.
@@ -121,7 +122,7 @@ def test_version(iacalls):
 
 @pytest.mark.parametrize("code", ["import iacalls_cli.app", "import iacalls_cli.commands.db, iacalls_cli.commands.report, "
                                   "iacalls_cli.commands.monitor, iacalls_cli.commands.users, iacalls_cli.commands.server, "
-                                  "iacalls_cli.commands.demo"])  # fmt: skip
+                                  "iacalls_cli.commands.demo, iacalls_cli.commands.maintain"])  # fmt: skip
 def test_start_up_loads_nothing_heavy(code):
     script = f"{code}, sys; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -265,7 +265,12 @@ def test_a_replica_takes_no_writes(replica):
 
 
 @pytest.mark.parametrize(
-    "command", [("db", "init", "--allow-default-password"), ("users", "set-password", "admin", "--password-stdin")]
+    "command",
+    [
+        ("db", "init", "--allow-default-password"),
+        ("users", "set-password", "admin", "--password-stdin"),
+        ("maintain", "vacuum"),
+    ],
 )
 def test_writing_commands_refuse_a_replica(replica, iacalls, monkeypatch, command):
     database = "iacalls_db" if command[1] == "init" else "postgres"

@@ -19,9 +19,16 @@ NAMED_HOLDERS = 3
 LOCK_NOT_AVAILABLE = "55P03"
 DEADLOCK = "40P01"
 CANCELLED = "57014"
-LIMITS = ("statement_timeout", "transaction_timeout", "lock_timeout")
+# A client that is killed says no farewell: the server looks after it while it works for it.
+CLIENT_CHECK = "2s"
 
 Pause = Callable[[float], object]
+CancelledFor = Callable[[], str]
+
+
+def nobody() -> str:
+    """For whom a statement was cancelled, where nobody looks after it."""
+    return ""
 
 
 @contextmanager
@@ -30,13 +37,21 @@ def unhurried(connection: Connection, lock_timeout: str | None = None) -> Iterat
 
     `lock_timeout` is the session's own unless given. Afterwards the session is as it was.
     """
+    limits = {
+        "statement_timeout": "0",
+        "transaction_timeout": "0",  # PostgreSQL 17 and newer
+        "client_connection_check_interval": CLIENT_CHECK,
+    }
+    if lock_timeout is not None:
+        limits["lock_timeout"] = lock_timeout
     with database_errors():
         before = connection.execute(
-            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [list(LIMITS)]
+            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [list(limits)]
         ).fetchall()
-    for name, value in before:
-        wanted = (lock_timeout or value) if name == "lock_timeout" else "0"
-        set_limit(connection, name, wanted)
+    for name, _ in before:
+        # Not every system can tell the server that a client is gone.
+        with suppress(*([DatabaseError] if name == "client_connection_check_interval" else [])):
+            set_limit(connection, name, limits[name])
     try:
         yield
     finally:
@@ -51,8 +66,8 @@ def set_limit(connection: Connection, name: str, value: str) -> None:
         connection.execute("SELECT set_config(%s, %s, false)", [name, value])
 
 
-def try_for_lock(action: Callable[[], None], pause: Pause = time.sleep) -> None:
-    """Run an action that takes a lock, again after a while where it does not get it.
+def try_for_lock(action: Callable[[], None], pause: Pause = time.sleep, cancelled_for: CancelledFor = nobody) -> None:
+    """Run an action that takes a lock, again after a while where it does not get it or had to make way.
 
     The pauses are of random length, so that two sessions do not meet again and again. Raises
     the last attempt's error.
@@ -62,7 +77,9 @@ def try_for_lock(action: Callable[[], None], pause: Pause = time.sleep) -> None:
             with database_errors():
                 action()
         except DatabaseError as error:
-            if error.sqlstate not in (LOCK_NOT_AVAILABLE, DEADLOCK) or attempt == ATTEMPTS:
+            is_passing = error.sqlstate in (LOCK_NOT_AVAILABLE, DEADLOCK)
+            is_passing = is_passing or (error.sqlstate == CANCELLED and cancelled_for() != "")
+            if not is_passing or attempt == ATTEMPTS:
                 raise
         else:
             return
@@ -93,8 +110,10 @@ def name_session(pid: str, application: str, since: str | None) -> str:
     return f"session {pid}" + (f" ({application})" if application else "") + (f" since {since}" if since else "")
 
 
-def lock_problem(error: DatabaseError, holders: str) -> str:
+def lock_problem(error: DatabaseError, holders: str, made_way: str = "") -> str:
     """Why a command failed, with who was in its way."""
+    if error.sqlstate == CANCELLED:
+        return f"made way {ATTEMPTS} times, for {made_way} which wants it alone" if made_way else "cancelled"
     if error.sqlstate != LOCK_NOT_AVAILABLE:
         return error.message
     return f"locked by {holders}" if holders else "another session held the lock, and has ended meanwhile"

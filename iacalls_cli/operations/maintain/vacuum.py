@@ -11,10 +11,12 @@ from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.locks import (
+    CancelledFor,
     Pause,
     lock_problem,
     name_lock_holders,
     name_session,
+    nobody,
     try_for_lock,
     unhurried,
 )
@@ -75,7 +77,13 @@ class VacuumResult:
 
 
 def vacuum_table(
-    connection: Connection, schema: str, name: str, *, is_full: bool = False, pause: Pause = time.sleep
+    connection: Connection,
+    schema: str,
+    name: str,
+    *,
+    is_full: bool = False,
+    pause: Pause = time.sleep,
+    cancelled_for: CancelledFor = nobody,
 ) -> VacuumResult:
     """VACUUM (ANALYZE) one table or materialized view, in a session that writes and is in no transaction.
 
@@ -105,11 +113,13 @@ def vacuum_table(
 
     try:
         with unhurried(connection):
-            try_for_lock(vacuum, pause)
+            try_for_lock(vacuum, pause, cancelled_for)
     except DatabaseError as error:
-        problem = lock_problem(error, name_lock_holders(connection, oid, is_exclusive=is_full))
+        problem = lock_problem(error, name_lock_holders(connection, oid, is_exclusive=is_full), cancelled_for())
         spent = time.monotonic() - began
         return VacuumResult(schema, name, "failed", before, None, spent, problem=problem, sqlstate=error.sqlstate)
+    if connection.info.server_version < FLUSH_VERSION:
+        pause(COLLECTOR_SECONDS)
     try:
         after = measure(connection, oid)
     except DatabaseError:  # somebody locked it at once
@@ -130,11 +140,9 @@ def measure(connection: Connection, relation: int) -> Measure | None:
 
 def flush_counts(connection: Connection) -> None:
     """Have this session's own deletes and updates counted: the server waits up to a second with that."""
-    if connection.info.server_version < FLUSH_VERSION:
-        time.sleep(COLLECTOR_SECONDS)
-        return
-    with database_errors():
-        connection.execute("SELECT pg_stat_force_next_flush()")
+    if connection.info.server_version >= FLUSH_VERSION:
+        with database_errors():
+            connection.execute("SELECT pg_stat_force_next_flush()")
 
 
 def horizon_holders(connection: Connection) -> list[Holder]:

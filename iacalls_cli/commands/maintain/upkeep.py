@@ -1,0 +1,57 @@
+"""`iacalls maintain vacuum`."""
+
+from typing import Annotated
+
+import typer
+
+from iacalls_cli.commands.maintain.group import app
+from iacalls_cli.commands.run import CONFIRM_OPTIONS, OUTPUT_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
+from iacalls_cli.options import complete_tables
+
+Tables = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TABLE]...",
+        help="Tables, of schema public unless named with a dot.",
+        autocompletion=complete_tables,
+        show_default=False,
+    ),
+]
+
+
+@command(
+    app,
+    "vacuum",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    CONFIRM_OPTIONS,
+    examples=(
+        "iacalls maintain vacuum",
+        "iacalls maintain vacuum call_records --dry-run",
+        "iacalls maintain vacuum --jobs 2 -q",
+        "iacalls maintain vacuum call_records --full --confirm iacalls_db",
+    ),
+)
+def vacuum(
+    run: Run,
+    tables: Tables = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Rewrite the tables; nobody can use one meanwhile. Asks for the name.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, max=16, help="Tables at a time.")] = 1,
+) -> None:
+    """Remove dead rows and renew statistics (VACUUM, ANALYZE), the most needy tables first.
+
+    Without TABLE, all tables: those that are old, then those with most dead rows, then the rest,
+    for which it is quick. Reads and writes go on meanwhile. A table that another session locks is
+    tried three times, then told as failed; the others are done. It makes way for sessions that
+    wait for a table and would stop others.
+
+    With --full, tables are rewritten one after the other, so that all their free room goes back to the
+    system: each is locked against reads and writes for as long as that takes. What that may
+    cost is shown first.
+    """
+    from iacalls_cli.commands.maintain.upkeep_steps import vacuum_tables
+
+    vacuum_tables(run, tables or [], is_full=full, jobs=jobs)
