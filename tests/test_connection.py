@@ -270,6 +270,7 @@ def test_a_replica_takes_no_writes(replica):
         ("db", "init", "--allow-default-password"),
         ("users", "set-password", "admin", "--password-stdin"),
         ("maintain", "vacuum"),
+        ("maintain", "analyze"),
     ],
 )
 def test_writing_commands_refuse_a_replica(replica, iacalls, monkeypatch, command):

@@ -234,6 +234,7 @@ def test_the_right_to_maintain_is_enough(server, database, use, iacalls):
         owner.execute(f"GRANT MAINTAIN ON clients TO {READER}")
     use(database, READER)
     assert iacalls("maintain", "vacuum", "clients").code == 0
+    assert iacalls("maintain", "analyze", "clients").code == 0
 
 
 @pytest.mark.parametrize("name", ["", "otra"])

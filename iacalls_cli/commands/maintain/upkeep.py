@@ -1,4 +1,4 @@
-"""`iacalls maintain vacuum`."""
+"""`iacalls maintain vacuum` and `analyze`."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import typer
 
 from iacalls_cli.commands.maintain.group import app
 from iacalls_cli.commands.run import CONFIRM_OPTIONS, OUTPUT_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
+from iacalls_cli.errors import UsageError
 from iacalls_cli.options import complete_tables
 
 Tables = Annotated[
@@ -55,3 +56,32 @@ def vacuum(
     from iacalls_cli.commands.maintain.upkeep_steps import vacuum_tables
 
     vacuum_tables(run, tables or [], is_full=full, jobs=jobs)
+
+
+@command(
+    app,
+    "analyze",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    examples=(
+        "iacalls maintain analyze",
+        "iacalls maintain analyze call_records clients",
+        "iacalls maintain analyze --all",
+    ),
+)
+def analyze(
+    run: Run,
+    tables: Tables = None,
+    all: Annotated[bool, typer.Option("--all", help="All tables, not only where it is time.")] = False,  # noqa: A002, the option's name
+) -> None:
+    """Renew the planner's statistics (ANALYZE) where many rows changed since the last time.
+
+    Without TABLE, the tables of which more than a tenth of the rows changed, or that have no
+    statistics. Reads and writes go on meanwhile.
+    """
+    from iacalls_cli.commands.maintain.analyze_steps import analyze_tables
+
+    if all and tables:
+        raise UsageError("--all and TABLE contradict each other", "give one of them")
+    analyze_tables(run, tables or [], is_all=all)
