@@ -26,7 +26,7 @@ CONNECTING = {
     "report durations": [], "report group-statistics": [], "report client-history": ["1"], "report batch-statistics": [],
     "report run": [str(ROOT / "sql/queries/report/stats.sql")], "report check": [], "monitor sizes": [],
     "monitor indexes": [], "monitor connections": [], "users list": [], "users set-password": ["admin", "--password-stdin"],
-    "maintain vacuum": [], "maintain analyze": [],
+    "maintain vacuum": [], "maintain analyze": [], "maintain reindex": [],
     "maintain cleanup": [], "backup create": [], "backup undo": [], "backup restore": [str(ROOT / "tests/dumps/plain.sql"), "--into", "other"],
 }  # fmt: skip
 # These have no target: they look at the embedded server, at files, or at nothing.

@@ -271,6 +271,7 @@ def test_a_replica_takes_no_writes(replica):
         ("users", "set-password", "admin", "--password-stdin"),
         ("maintain", "vacuum"),
         ("maintain", "analyze"),
+        ("maintain", "reindex"),
     ],
 )
 def test_writing_commands_refuse_a_replica(replica, iacalls, monkeypatch, command):

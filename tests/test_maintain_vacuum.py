@@ -235,6 +235,7 @@ def test_the_right_to_maintain_is_enough(server, database, use, iacalls):
     use(database, READER)
     assert iacalls("maintain", "vacuum", "clients").code == 0
     assert iacalls("maintain", "analyze", "clients").code == 0
+    assert iacalls("maintain", "reindex", "clients").code == 0
 
 
 @pytest.mark.parametrize("name", ["", "otra"])

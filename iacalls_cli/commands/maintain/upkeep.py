@@ -1,4 +1,4 @@
-"""`iacalls maintain vacuum` and `analyze`."""
+"""`iacalls maintain vacuum`, `analyze` and `reindex`."""
 
 from typing import Annotated
 
@@ -85,3 +85,47 @@ def analyze(
     if all and tables:
         raise UsageError("--all and TABLE contradict each other", "give one of them")
     analyze_tables(run, tables or [], is_all=all)
+
+
+@command(
+    app,
+    "reindex",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    examples=(
+        "iacalls maintain reindex --dry-run",
+        "iacalls maintain reindex",
+        "iacalls maintain reindex call_records --wait 10min",
+        "iacalls maintain reindex --all -q",
+    ),
+)
+def reindex(
+    run: Run,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TABLE|INDEX]...",
+            help="Indexes, or tables for all of theirs.",
+            autocompletion=complete_tables,
+            show_default=False,
+        ),
+    ] = None,
+    all: Annotated[bool, typer.Option("--all", help="All indexes, not only those that need it.")] = False,  # noqa: A002, the option's name
+    wait: Annotated[
+        str, typer.Option("--wait", metavar="TIME", help="For transactions that are older than the rebuild.")
+    ] = "1min",
+) -> None:
+    """Rebuild indexes (REINDEX CONCURRENTLY) that are a third empty or not valid; reads and writes go on.
+
+    Before, it removes what an unfinished REINDEX left (_ccnew, _ccold). How empty a B-tree is, is
+    an estimate from the planner's statistics; those of less than 1 MB are fine. What is named is rebuilt
+    in any case. Indexes of exclusion constraints are left alone, and named.
+
+    Stopped at any moment, it leaves no invalid index, or says which one the next run removes.
+    """
+    from iacalls_cli.commands.maintain.reindex_steps import reindex as reindex_all
+
+    if all and names:
+        raise UsageError("--all and names contradict each other", "give one of them")
+    reindex_all(run, names or [], wait, is_all=all)
