@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from iacalls_cli import diagnostics
@@ -71,7 +72,8 @@ def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
                 f"cleanup of {archive.manifest.started_at}"
             )
             run.agree("Put them back?")
-        with only_cleanup(session.connection), diagnostics.progress() as progress:
+        alone = nullcontext() if run.dry_run else only_cleanup(session.connection)
+        with alone, diagnostics.progress() as progress:
             if not run.dry_run:
                 archive = settle_archive(session.connection, archive)
             schema = read_schema(session.connection)

@@ -122,7 +122,7 @@ class Archives:
         plain = re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
         while True:
             name = f"{plain}_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-            if not (self.directory / name).exists():
+            if not any((self.directory / (name + ending)).exists() for ending in ("", UNFINISHED, REMOVED)):
                 return name
             time.sleep(0.1)
 
