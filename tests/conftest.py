@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -18,6 +20,7 @@ from iacalls_cli.operations.db.init import apply_schema
 from iacalls_cli.operations.maintain.vacuum import flush_counts
 from tests.command_line import CommandLine, Outcome
 from tests.live_load import MANY_ROWS
+from tests.old_rows import add_old_rows, rows_of
 from tests.random_rows import fill
 from tests.servers import OWNER, READER, TestServer, open_server, server_kind
 
@@ -201,6 +204,46 @@ def new_backup(create_backup: Callable[..., Outcome], backup_folder: Path) -> Ca
         return made, read_manifest(made)
 
     return make
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk with two megabytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True).returncode != 0:
+        pytest.skip("disks can be mounted here by root alone, or not at all")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def archive_folder(tmp_path: Path) -> Path:
+    """Where `cleanup` puts archives; not yet made."""
+    return tmp_path / "archivos"
+
+
+@pytest.fixture
+def old_rows(connection: psycopg.Connection) -> Counter[str]:
+    """Rows for a cleanup in `database`, most of them old; every row as it is."""
+    add_old_rows(connection)
+    return rows_of(connection)
+
+
+@pytest.fixture
+def cleanup(
+    iacalls: CommandLine, archive_folder: Path, database: str, use: Callable[..., str]
+) -> Callable[..., Outcome]:
+    """Run `maintain cleanup` on `database`, with further options."""
+    use(database)
+    return lambda *options: iacalls("maintain", "cleanup", "--directory", str(archive_folder), "-o", "json", *options)
+
+
+@pytest.fixture
+def undo(iacalls: CommandLine, archive_folder: Path, database: str, use: Callable[..., str]) -> Callable[..., Outcome]:
+    """Run `maintain undo` on `database`, with further arguments."""
+    use(database)
+    return lambda *options: iacalls("maintain", "undo", "--directory", str(archive_folder), "-o", "json", *options)
 
 
 @pytest.fixture

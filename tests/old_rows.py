@@ -84,3 +84,18 @@ def archives_in(folder: Path) -> list[Path]:
     """The archives in a folder, the oldest first."""
     found = [path for path in folder.iterdir() if path.is_dir() and path.name.endswith("Z")] if folder.exists() else []
     return sorted(found, key=lambda path: path.name.rsplit("_", 1)[1])
+
+
+def check_whole(connection: psycopg.Connection, folder: Path, rows: Counter[str]) -> Counter[str]:
+    """Each row is in its table or in a closed archive, once and as it was, and the archives are sound.
+
+    Returns those in archives.
+    """
+    kept = sum(map(archived_rows, archives_in(folder)), Counter())
+    here = rows_of(connection)
+    missing, added = rows - here - kept, here + kept - rows
+    assert not missing, f"{sum(missing.values())} rows are in neither, {next(iter(missing))}"
+    assert not added, f"{sum(added.values())} rows are in both, or otherwise than they were: {next(iter(added))}"
+    for archive in archives_in(folder):
+        assert check_sums(archive) == ""
+    return kept

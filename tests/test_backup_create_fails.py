@@ -42,17 +42,6 @@ def begin(server, backup_folder):
         process.communicate()
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk with two megabytes."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True).returncode != 0:
-        pytest.skip("disks can be mounted here by root alone, or not at all")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def end_dump(server, ended):
     """End the session of a pg_dump as an administrator would, once it copies rows."""
     with server.connect("postgres") as admin:

@@ -31,6 +31,8 @@ from iacalls_cli.operations.maintain.writer import ArchiveWriter
 from iacalls_cli.queries import load_query
 
 LOCK_WAIT = "100ms"
+# How long the server keeps the locks of a transaction whose client says nothing more, being cut off or halted.
+SILENCE = "20s"
 TOO_LONG, LOCKED = "57014", "55P03"
 # What another session causes, and what goes by: a lock, a deadlock, changes at the same time.
 PASSING = (LOCKED, "40P01", "40001")
@@ -107,6 +109,7 @@ class Sweep:
         rule = plan.bound.rule
         tally = self.tallies[rule.name] = Tally()
         writer = self.writer if rule.has_archive else None
+        self.connection.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE}'")
         batch: Batch = (SimpleBatch if plan.is_simple else ClosureBatch)(self.connection, plan, writer)
         with unhurried(self.connection, LOCK_WAIT):
             while True:
