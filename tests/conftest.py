@@ -262,6 +262,7 @@ def configure(tmp_path: Path) -> Callable[[str], None]:
 @pytest.fixture
 def dead(connection: psycopg.Connection) -> str:
     """A table with 4000 rows, the last 3000 of them deleted just now."""
+    connection.execute("ALTER TABLE whatsapp_conversations SET (autovacuum_enabled = off)")
     connection.execute(MANY_ROWS)
     connection.execute("DELETE FROM whatsapp_conversations WHERE id > 1000")
     if connection.info.server_version < 150_000:

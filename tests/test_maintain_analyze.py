@@ -18,6 +18,8 @@ def rows(outcome):
     return {row["table"]: row for row in outcome.json["data"]}
 
 
+# Before PostgreSQL 15 counts of changed rows come late, and in any order.
+@pytest.mark.postgres(">= 15")
 def test_only_what_is_stale_is_analyzed(connection, dead, analyze):
     connection.execute("ANALYZE users")
     outcome = analyze()
@@ -39,6 +41,7 @@ def test_all_and_named_ones_are_analyzed_in_any_case(analyze):
     assert "contradict" in analyze("--all", "users").error
 
 
+@pytest.mark.postgres(">= 15")
 def test_a_dry_run_changes_nothing(connection, dead, analyze):
     assert rows(analyze("--dry-run"))[dead]["verdict"] == "analyze"
     assert connection.execute("SELECT count(*) FROM pg_stats WHERE tablename = %s", [dead]).fetchone() == (0,)

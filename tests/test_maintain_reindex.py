@@ -28,6 +28,7 @@ def reindex(database, use, iacalls):
 @pytest.fixture
 def bloated(connection):
     """An index that is mostly empty."""
+    connection.execute("ALTER TABLE whatsapp_conversations SET (autovacuum_enabled = off)")
     connection.execute(BLOATED)
     connection.execute("DELETE FROM whatsapp_conversations WHERE id % 10 < 8")
     connection.execute("VACUUM (ANALYZE) whatsapp_conversations")

@@ -34,7 +34,6 @@ class TableState:
     name: str
     kind: str
     parent: int | None
-    is_owner: bool
     is_allowed: bool
     size: int | None
     tablespace: int

@@ -2,7 +2,8 @@
 -- param: relation bigint -- the table's oid
 -- param: is_exclusive boolean -- whether the command wants the relation for itself alone
 -- effect: read-only
-SELECT DISTINCT l.pid, coalesce(a.application_name, '') AS application, coalesce(a.usename::text, '') AS role,
+SELECT DISTINCT l.pid, coalesce(a.usename::text, '') AS role,
+       coalesce(nullif(a.application_name, ''), nullif(a.backend_type, 'client backend'), '') AS application,
        -- Only of sessions whose state this role may see.
        to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS') AS since
   FROM pg_locks AS l

@@ -19,9 +19,9 @@ SELECT c.oid::bigint AS oid,
        c.relkind::text AS kind,
        CASE WHEN c.relispartition THEN (SELECT p.inhparent::bigint FROM pg_inherits AS p WHERE p.inhrelid = c.oid) END
            AS parent,
-       pg_has_role(c.relowner, 'USAGE') AS is_owner,
-       pg_has_role(c.relowner, 'USAGE') OR pg_has_role(d.datdba, 'USAGE')
-       OR CASE WHEN limits.has_maintain THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END AS is_allowed,
+       (pg_has_role(c.relowner, 'USAGE') OR pg_has_role(d.datdba, 'USAGE')
+        OR CASE WHEN limits.has_maintain THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END)
+       AND has_schema_privilege(n.oid, 'USAGE') AS is_allowed,
        CASE WHEN c.relkind <> 'p' AND NOT EXISTS (SELECT FROM locked WHERE relation IN (c.oid, c.reltoastrelid))
             THEN pg_total_relation_size(c.oid) END AS size,
        coalesce(nullif(c.reltablespace, 0), d.dattablespace)::bigint AS tablespace,
