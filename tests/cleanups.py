@@ -30,6 +30,8 @@ def archived(folder, action="deleted"):
             continue
         with (Path(folder) / file["path"]).open("rb") as source:
             text = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True).read().decode()
+        if not text:  # its transaction found nothing, or did not come to its end
+            continue
         header, *lines = [json.loads(line) for line in text.split("\n")[:-1]]
         assert header == file["columns"]
         found.setdefault((file["schema"], file["table"]), []).extend(

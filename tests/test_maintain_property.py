@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from tests.cleanups import archived, everything
+from tests.cleanups import archived, by_name, everything
 from tests.random_schema import config_of, expect, random_schema
 from tests.servers import OWNER
 

@@ -81,7 +81,7 @@ class Closure:
                     SELECT d.root_rel, d.root, d.rel, d.tid FROM doomed AS d
                      WHERE NOT EXISTS (SELECT FROM kept AS k WHERE k.rel = d.root_rel AND k.tid = d.root))"""
             ),
-            sql.SQL("changed(key, root, rel, tid) AS ({})").format(self.changed()),
+            sql.SQL("changed(key, root, rel, tid) AS ({})").format(self.changed(earlier)),
             sql.SQL("settled(is_settled) AS (SELECT (SELECT count(*) FROM {}) = (SELECT count(*) FROM {}))").format(
                 level(rounds), level(max(0, rounds - 1))
             ),
@@ -162,14 +162,14 @@ class Closure:
                  GROUP BY b.root_rel, b.root)"""
         ).format(level(number), not_kept)
 
-    def changed(self) -> sql.Composable:
+    def changed(self, earlier: sql.Composable | None) -> sql.Composable:
         """The rows that only lose their reference to a row that goes."""
         changes = [
             sql.SQL(
                 "SELECT {key}::bigint, d.root, c.rel, c.tid FROM gone AS d, "
                 " LATERAL (SELECT c.tableoid, c.ctid {children}) AS c(rel, tid)"
-                " WHERE NOT EXISTS (SELECT FROM gone AS g WHERE g.rel = c.rel AND g.tid = c.tid)"
-            ).format(key=sql.Literal(key.oid), children=self.children(key))
+                " WHERE {there} AND NOT EXISTS (SELECT FROM gone AS g WHERE g.rel = c.rel AND g.tid = c.tid)"
+            ).format(key=sql.Literal(key.oid), children=self.children(key), there=still_there("c", earlier))
             for key in self.keys
             if key.action in CHANGES
         ]

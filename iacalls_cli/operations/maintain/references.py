@@ -95,6 +95,11 @@ class Schema:
         """A table with its partitions and its children, to any depth."""
         return [one for one in self.relations.values() if oid in one.line]
 
+    def heritage(self, relation: Relation) -> list[int]:
+        """A table and what it is a partition of, whose foreign keys and triggers it has, unlike an inheriting child."""
+        above = [oid for oid in relation.line if oid in self.relations and self.relations[oid].kind == "p"]
+        return list(dict.fromkeys([relation.oid, *above]))
+
     def leaves(self, oid: int) -> list[Relation]:
         """The tables that really hold the rows of one: itself, its partitions, its children."""
         return [one for one in self.family(oid) if one.kind != "p"]

@@ -1,9 +1,10 @@
 """A table of this session alone, in which archived rows meet the live ones before they are written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
@@ -24,7 +25,10 @@ Outcome = tuple[int, int, list[tuple[str, str]]]
 
 @dataclass
 class Staging:
-    """The way of one file's rows back into their table."""
+    """The way of one file's rows back into their table.
+
+    `lost_first` says that deleted rows may have lost references before, which another file of the archive knows.
+    """
 
     connection: Connection
     relation: Relation
@@ -32,11 +36,12 @@ class Staging:
     schema: Schema
     written: tuple[str, ...]
     key: tuple[str, ...]
+    lost_first: bool
 
     @classmethod
     @contextmanager
     def open(
-        cls, connection: Connection, relation: Relation, file: ArchivedFile, schema: Schema
+        cls, connection: Connection, relation: Relation, file: ArchivedFile, schema: Schema, *, lost_first: bool
     ) -> "Iterator[Staging]":
         """A staging table for a file; raises `IacallsError` where the live table lacks a column of it."""
         live = {row["name"]: row for row in fetch(connection, load_query("maintain/columns"), {"oid": relation.oid})}
@@ -47,7 +52,7 @@ class Staging:
                 "add it, then the rows can come back",
             )
         written = tuple(name for name in file.columns if not live[name]["is_generated"])
-        staging = cls(connection, relation, file, schema, written, file.key or written)
+        staging = cls(connection, relation, file, schema, written, file.key or written, lost_first)
         with database_errors():
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(STAGED))
             connection.execute(
@@ -59,14 +64,15 @@ class Staging:
         with database_errors():
             connection.execute(sql.SQL("DROP TABLE {}").format(STAGED))
 
-    def put_back(self, rows: Sequence[bytes], *, is_dry: bool) -> Outcome:
-        """One transaction: how many rows were put back, how many are there, and the conflicts."""
+    def put_back(self, rows: Sequence[bytes], act: Callable[[], Outcome]) -> Outcome:
+        """One transaction that acts on rows: how many were put back, how many are there, and the conflicts."""
         outcome: Outcome = (0, 0, [])
-        act = self.look if is_dry else self.restore if self.file.action == "deleted" else self.refer
 
         def transact() -> None:
             nonlocal outcome
             with self.connection.transaction():
+                # What a deferred constraint still has to check forbids to switch triggers, and would fail too late.
+                self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 self.connection.execute(sql.SQL("TRUNCATE {}").format(STAGED))
                 copy = sql.SQL("COPY {} ({}) FROM STDIN").format(STAGED, names(self.file.columns))
                 with self.connection.cursor().copy(copy) as target:
@@ -104,8 +110,25 @@ class Staging:
     def restore(self) -> Outcome:
         """Insert the rows that are not there, where nothing is in their place."""
         present = self.count_same()
-        parents = [sql.SQL("AND NOT {}").format(self.is_orphan(key)) for key in self.outgoing()]
-        inserted = self.connection.execute(
+        try:
+            with self.connection.transaction():
+                inserted = self.insert(together=True)
+        except psycopg.errors.ForeignKeyViolation:  # by rows that refer to one of these that cannot come back
+            inserted = 0
+            while more := self.insert(together=False):
+                inserted += more
+        conflicts = self.conflicts()
+        if len(conflicts) != self.count() - present - inserted:
+            raise DatabaseError(
+                f"a trigger changes rows of {self.relation} as they come back",
+                "disable it for the time of the undo; nothing of this was put back",
+            )
+        return inserted, present, conflicts
+
+    def insert(self, *, together: bool) -> int:
+        """Insert what is not there and refers to nothing that is gone, or else comes `together` with it."""
+        parents = [sql.SQL("AND NOT {}").format(self.is_orphan(key, together=together)) for key in self.outgoing()]
+        return self.connection.execute(
             sql.SQL(
                 "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {staged} AS c"
                 " WHERE NOT {same} {parents} ON CONFLICT DO NOTHING"
@@ -118,13 +141,6 @@ class Staging:
                 parents=sql.SQL(" ").join(parents),
             )
         ).rowcount
-        conflicts = self.conflicts()
-        if len(conflicts) != self.count() - present - inserted:
-            raise DatabaseError(
-                f"a trigger changes rows of {self.relation} as they come back",
-                "disable it for the time of the undo; nothing of this was put back",
-            )
-        return inserted, present, conflicts
 
     def count_same(self) -> int:
         """How many of the rows are in the table as they were."""
@@ -133,14 +149,19 @@ class Staging:
         return row[0] if row else 0
 
     def is_there(self) -> sql.Composed:
-        """Whether a staged row c is in the table, every value as it was."""
+        """Whether a staged row c is in the table, every value as it was, with or without references it lost first."""
+        columns: Sequence[str] = self.file.columns
+        references: list[sql.Composable] = []
+        if self.lost_first:
+            columns, references = self.lasting(), self.same_references()
         return sql.SQL(
-            "EXISTS (SELECT FROM ONLY {table} AS t WHERE {key} AND ROW({live})::text = ROW({staged})::text)"
+            "EXISTS (SELECT FROM ONLY {table} AS t WHERE {key} AND ROW({live})::text = ROW({staged})::text{more})"
         ).format(
             table=self.relation.identifier,
             key=self.same_key(),
-            live=names(self.file.columns, "t"),
-            staged=names(self.file.columns, "c"),
+            live=names(columns, "t"),
+            staged=names(columns, "c"),
+            more=sql.SQL("").join([sql.SQL(" AND {}").format(one) for one in references]),
         )
 
     def same_key(self) -> sql.Composed:
@@ -153,16 +174,20 @@ class Staging:
 
     def outgoing(self) -> list[ForeignKey]:
         """The foreign keys of the table: its own and, unlike an inheriting child, a partition's also those above."""
-        above = [oid for oid in self.relation.line if self.schema.relations[oid].kind == "p"]
-        return [key for key in self.schema.foreign_keys if key.child in (self.relation.oid, *above)]
+        return [key for key in self.schema.foreign_keys if key.child in self.schema.heritage(self.relation)]
 
-    def is_orphan(self, key: ForeignKey) -> sql.Composed:
-        """Whether what a staged row c refers to is gone: neither in its table nor among the staged rows."""
+    def is_orphan(self, key: ForeignKey, *, together: bool) -> sql.Composed:
+        """Whether what a staged row c refers to is gone: not in its table, nor, `together`, among the staged rows.
+
+        A row may always refer to itself.
+        """
         parent = self.schema.relations[key.parent]
         filled = [sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(name)) for name in key.columns]
         own: sql.Composable = sql.SQL("")
         if parent.top == self.relation.top:
-            own = sql.SQL("AND NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(STAGED, sql.SQL(key.condition))
+            own = sql.SQL("AND NOT EXISTS (SELECT FROM {} AS p WHERE {} AND {})").format(
+                STAGED, sql.SQL(key.condition), sql.SQL("true" if together else "p.ctid = c.ctid")
+            )
         return sql.SQL("({filled} AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {condition}) {own})").format(
             filled=sql.SQL(" AND ").join(filled),
             parent=parent.only,
@@ -179,7 +204,8 @@ class Staging:
         ]
         reasons += [
             sql.SQL("WHEN {} THEN {}").format(
-                self.is_orphan(key), sql.Literal(f"its row of {self.schema.relations[key.parent]} is gone")
+                self.is_orphan(key, together=False),
+                sql.Literal(f"its row of {self.schema.relations[key.parent]} is gone"),
             )
             for key in self.outgoing()
         ]
@@ -194,43 +220,6 @@ class Staging:
         )
         return list(self.connection.execute(statement))
 
-    def refer(self) -> Outcome:
-        """Give the rows their lost references back; everything else of them stays.
-
-        A row that nobody wrote to meanwhile also gets its updated_at back, with the triggers disabled in
-        this transaction alone: that takes the table's owner, and keeps writers away for as long.
-        """
-        before = len(self.unreferred())
-        if triggers := self.schema.triggers_of(self.relation.oid, changed=tuple(self.file.columns)):
-            self.switch(triggers, "DISABLE")
-        others = self.lasting()
-        untouched = sql.SQL("ROW({})::text = ROW({})::text").format(names(others, "t"), names(others, "c"))
-        for key in self.changing():
-            values = [sql.SQL("{0} = c.{0}").format(sql.Identifier(name)) for name in key.changed]
-            if TOUCHED in self.file.columns:
-                updated = sql.Identifier(TOUCHED)
-                values.append(sql.SQL("{0} = CASE WHEN {1} THEN c.{0} ELSE t.{0} END").format(updated, untouched))
-            is_lost = [
-                sql.SQL("t.{} IS NOT DISTINCT FROM ({})").format(sql.Identifier(name), sql.SQL(value))
-                for name, value in zip(key.changed, key.lost, strict=True)
-            ]
-            is_known = [sql.SQL("c.{} IS NOT NULL").format(sql.Identifier(name)) for name in key.columns]
-            statement = sql.SQL(
-                "UPDATE ONLY {table} AS t SET {values} FROM {staged} AS c WHERE {key} AND {lost} AND NOT {orphan}"
-            ).format(
-                table=self.relation.identifier,
-                values=sql.SQL(", ").join(values),
-                staged=STAGED,
-                key=self.same_key(),
-                lost=sql.SQL(" AND ").join([*is_lost, *is_known]),
-                orphan=self.is_orphan(key),
-            )
-            self.connection.execute(statement)
-        if triggers:
-            self.switch(triggers, "ENABLE")
-        conflicts = self.unreferred()
-        return before - len(conflicts), self.count() - before, conflicts
-
     def changing(self) -> list[ForeignKey]:
         """The foreign keys whose columns change when what they refer to goes."""
         return [key for key in self.outgoing() if key.action in CHANGES]
@@ -240,32 +229,15 @@ class Staging:
         lost = {name for key in self.changing() for name in key.changed} | {TOUCHED}
         return [name for name in self.file.columns if name not in lost]
 
-    def switch(self, triggers: Sequence[str], what: str) -> None:
-        """Disable or enable triggers, for this transaction."""
-        for name in triggers:
-            always = sql.SQL("ALWAYS ") if what == "ENABLE" and name in self.schema.always_fired else sql.SQL("")
-            self.connection.execute(
-                sql.SQL("ALTER TABLE {} {} {}TRIGGER {}").format(
-                    self.relation.identifier, sql.SQL(what), always, sql.Identifier(name)
-                )
+    def same_references(self) -> list[sql.Composable]:
+        """Whether the live row t has all references that the staged one c has."""
+        return [
+            sql.SQL("(c.{0} IS NULL OR c.{0} = ({1}) OR t.{0}::text = c.{0}::text)").format(
+                sql.Identifier(name), sql.SQL(value)
             )
-
-    def unreferred(self) -> list[tuple[str, str]]:
-        """The rows whose references are not as they were, and why.
-
-        One that was lost earlier, as a row's older version in the archive knows, does not matter.
-        """
-        columns = [sql.Identifier(name) for key in self.changing() for name in key.changed]
-        kept = [sql.SQL("(c.{0} IS NULL OR t.{0}::text = c.{0}::text)").format(name) for name in columns]
-        same = sql.SQL("EXISTS (SELECT FROM ONLY {} AS t WHERE {})").format(
-            self.relation.identifier, sql.SQL(" AND ").join([self.same_key(), *kept])
-        )
-        there = sql.SQL("EXISTS (SELECT FROM ONLY {} AS t WHERE {})").format(self.relation.identifier, self.same_key())
-        statement = sql.SQL(
-            "SELECT concat_ws(', ', {}), CASE WHEN {} THEN 'it refers to something else now' ELSE {} END"
-            " FROM {} AS c WHERE NOT {}"
-        ).format(names(self.key, "c"), there, sql.Literal(GONE), STAGED, same)
-        return list(self.connection.execute(statement))
+            for key in self.changing()
+            for name, value in zip(key.changed, key.lost, strict=True)
+        ]
 
 
 def names(columns: Sequence[str], alias: str = "") -> sql.Composed:

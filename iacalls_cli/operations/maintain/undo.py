@@ -8,6 +8,7 @@ reference get it back, where it is still missing.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from iacalls_cli.operations.maintain.archive import ArchivedFile, Part, kept_par
 from iacalls_cli.operations.maintain.archives import Archive
 from iacalls_cli.operations.maintain.ranges import Pace
 from iacalls_cli.operations.maintain.references import Relation, Schema
+from iacalls_cli.operations.maintain.referring import refer
 from iacalls_cli.operations.maintain.rowtext import to_copy
 from iacalls_cli.operations.maintain.staging import Staging
 from iacalls_cli.operations.maintain.sweep import Progress
@@ -45,6 +47,18 @@ class Returned:
     restored: int = 0
     present: int = 0
     conflicts: int = 0
+
+
+@dataclass
+class Task:
+    """The return of one file's rows. `is_losing` says that rows of its table have lost references, too."""
+
+    file: ArchivedFile
+    relation: Relation
+    parts: list[Part]
+    returned: Returned
+    is_losing: bool
+    conflicts: list[Conflict] = field(default_factory=list)
 
 
 @dataclass
@@ -100,44 +114,48 @@ def return_rows(
     The archive has to be verified, and settled. Each batch of rows is one transaction; an undo that
     was broken off is begun again and finds those rows present. Raises `DatabaseError` with the server's words.
     """
-    relations, result = archived_relations(archive, schema), UndoResult()
-    parts = kept_parts(archive.folder)
-    for file in return_order(archive, schema, relations):
+    relations, parts = archived_relations(archive, schema), kept_parts(archive.folder)
+    files = return_order(archive, schema, relations)
+    losing = {relations[file.path].oid for file in files if file.action == "changed"}
+    tasks = []
+    for file in files:
         relation = relations[file.path]
         mine = [part for part in parts if part.path == file.path]
-        # A row that lost two references, one after the other, gets the last one back first.
-        groups = [mine] if file.action == "deleted" else [[part] for part in reversed(mine)]
         returned = Returned(str(relation), file.action, rows=sum(part.rows for part in mine))
-        result.files.append(returned)
-        refers_to_itself = any(
-            schema.relations[key.child].top == schema.relations[key.parent].top == relation.top
-            for key in schema.foreign_keys
-        )
-        with Staging.open(connection, relation, file, schema) as staging:
-            while True:
-                before = returned.restored
-                first_conflicts: list[Conflict] = []
-                returned.present = returned.conflicts = 0
-                done = 0
-                found = (
-                    outcome
-                    for group in groups
-                    for outcome in batches(staging, read_lines(archive.folder, file, group), is_dry=is_dry)
-                )
-                for restored, present, conflicts, count in found:
-                    returned.restored += restored
-                    returned.present += present
-                    returned.conflicts += count - restored - present
-                    done += count
-                    room = NAMED_CONFLICTS - len(result.conflicts) - len(first_conflicts)
-                    first_conflicts += [Conflict(str(relation), *one) for one in conflicts[: max(0, room)]]
-                    progress(f"{relation} ({file.action})", done, returned.rows)
-                # A row may refer to one of its own table that comes later.
-                if not refers_to_itself or not returned.conflicts or returned.restored == before:
-                    break
-            returned.present = returned.rows - returned.restored - returned.conflicts
-            result.conflicts += first_conflicts
-    return result
+        tasks.append(Task(file, relation, mine, returned, relation.oid in losing))
+    waiting = tasks
+    while waiting:
+        before = sum(task.returned.restored for task in tasks)
+        for task in waiting:
+            return_file(connection, archive, schema, task, progress, is_dry=is_dry)
+        # A row may refer to one of its own table, or of one in a circle of tables, that comes later.
+        if is_dry or sum(task.returned.restored for task in tasks) == before:
+            break
+        waiting = [task for task in tasks if task.returned.conflicts]
+    conflicts = [conflict for task in tasks for conflict in task.conflicts]
+    return UndoResult([task.returned for task in tasks], conflicts[:NAMED_CONFLICTS])
+
+
+def return_file(
+    connection: Connection, archive: Archive, schema: Schema, task: "Task", progress: Progress, *, is_dry: bool
+) -> None:
+    """Put one file's rows back that are not there yet."""
+    returned, lost_first = task.returned, task.is_losing and task.file.action == "deleted"
+    # A row that lost two references, one after the other, gets the last one back first.
+    groups = [task.parts] if task.file.action == "deleted" else [[part] for part in reversed(task.parts)]
+    done = returned.conflicts = 0
+    task.conflicts = []
+    with Staging.open(connection, task.relation, task.file, schema, lost_first=lost_first) as staging:
+        for group in groups:
+            lines = read_lines(archive.folder, task.file, group)
+            for restored, present, conflicts, count in batches(staging, lines, is_dry=is_dry):
+                returned.restored += restored
+                returned.conflicts += count - restored - present
+                done += count
+                room = NAMED_CONFLICTS - len(task.conflicts)
+                task.conflicts += [Conflict(str(task.relation), *one) for one in conflicts[:room]]
+                progress(f"{task.relation} ({task.file.action})", done, returned.rows)
+    returned.present = returned.rows - returned.restored - returned.conflicts
 
 
 def read_lines(folder: Path, file: ArchivedFile, parts: Sequence[Part]) -> Iterator[bytes]:
@@ -150,8 +168,10 @@ def batches(
 ) -> Iterator[tuple[int, int, list[tuple[str, str]], int]]:
     """Put rows back in transactions of a fifth of a second: restored, present, conflicts, rows of each."""
     pace = Pace(FIRST_ROWS, least=FIRST_ROWS / 4)
+    put = staging.restore if staging.file.action == "deleted" else partial(refer, staging)
+    act = staging.look if is_dry else put
     while batch := [to_copy(line) for line in islice(lines, int(pace.width))]:
         began = time.monotonic()
-        restored, present, conflicts = staging.put_back(batch, is_dry=is_dry)
+        restored, present, conflicts = staging.put_back(batch, act)
         pace.took(time.monotonic() - began)
         yield restored, present, conflicts, len(batch)
