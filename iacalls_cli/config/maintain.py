@@ -53,6 +53,7 @@ KEYS = tuple(field.name for field in fields(MaintainSettings))
 RULE_KEYS = tuple(field.name for field in fields(RuleSettings) if field.name != "name")
 REQUIRED = ("table", "age_column", "age")
 NUMBERS = ("days", "failed_call_days")
+MOST_DAYS = 36_500
 # The two of the document; --only knows them by these names.
 BUILT_IN = ("whatsapp", "failed-calls")
 
@@ -75,8 +76,10 @@ def read_maintain_settings(content: Mapping[str, Any], path: Path, *, is_local: 
                 raise UsageError(f"{path}: 'maintain.rules' is not a table", "write [maintain.rules.NAME]")
             values[key] = {name: read_rule(name, rule, path) for name, rule in value.items()}
         elif key in NUMBERS:
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UsageError(f"{path}: 'maintain.{key}' is not a number of days: {value}", f"write {key} = 30")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_DAYS:
+                raise UsageError(
+                    f"{path}: 'maintain.{key}' is not a number of days: {value}", f"write one up to {MOST_DAYS}"
+                )
             values[key] = value
         elif not isinstance(value, str) or not value:
             raise UsageError(f"{path}: 'maintain.{key}' is not a text", f'write {key} = "…"')
@@ -93,8 +96,10 @@ def read_maintain_settings(content: Mapping[str, Any], path: Path, *, is_local: 
 def read_rule(name: str, content: Any, path: Path) -> RuleSettings:
     """One rule; raises `UsageError` naming file and key."""
     where = f"{path}: 'maintain.rules.{name}"
-    if name in BUILT_IN or not name.strip():
+    if name in BUILT_IN:
         raise UsageError(f"{where}' has the name of a built-in rule", "give it another name")
+    if not name.strip():
+        raise UsageError(f"{path}: a rule in 'maintain.rules' has no name", "write [maintain.rules.NAME]")
     if not isinstance(content, dict):
         raise UsageError(f"{where}' is not a table", f"write [maintain.rules.{name}]")
     for key, value in content.items():

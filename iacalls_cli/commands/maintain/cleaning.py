@@ -6,8 +6,7 @@ import typer
 
 from iacalls_cli.commands.maintain.group import Directory, app, complete_rules, complete_runs
 from iacalls_cli.commands.run import CONFIRM_OPTIONS, OUTPUT_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
-
-MOST_DAYS = 36_500
+from iacalls_cli.config.maintain import MOST_DAYS
 
 
 @command(

@@ -36,7 +36,7 @@ from iacalls_cli.values import make_clock
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Session
 
-MAX_DURATION = "24h"
+MAX_DURATION = timedelta(hours=24)
 CLOCKS_MAY_DIFFER = timedelta(minutes=10)
 
 
@@ -75,11 +75,10 @@ def clean_up(run: Run, wishes: Wishes) -> None:
         wishes.only,
     )
     zone = make_clock(wishes.tz).zone
-    longest = read_duration("max-duration", wishes.max_duration or config.max_duration or MAX_DURATION)
-    wanted = wishes.pause or config.pause
-    pause = read_duration("pause", wanted) if wanted else None
+    longest = read_wish("max_duration", wishes.max_duration, config.max_duration) or MAX_DURATION
+    pause = read_wish("pause", wishes.pause, config.pause)
     keep = wishes.keep_archives or config.keep_archives
-    keep_for = read_duration("keep-archives", keep) if keep else None
+    keep_for = read_wish("keep_archives", wishes.keep_archives, config.keep_archives)
     archives = open_archives(wishes.directory)
     with run.session(read_only=False) as session:
         require_primary(session)
@@ -102,6 +101,8 @@ def clean_up(run: Run, wishes: Wishes) -> None:
             return
         if plan.rows:
             agree(run, session, plan, archives if wishes.archive else None)
+        elif old:
+            run.agree(f"Remove {len(old)} archives?")
         result = act(session, plan, clock, Order(archives if wishes.archive else None, longest, pause))
         if result.failure is None:
             remove(old)
@@ -110,6 +111,13 @@ def clean_up(run: Run, wishes: Wishes) -> None:
         tell_archives(archives, archives.of(clock.database, clock.system_identifier))
         if result.failure is not None:
             raise result.failure
+
+
+def read_wish(key: str, option: str | None, setting: str | None) -> timedelta | None:
+    """A duration from the command line, else from the config file, if either names one."""
+    if option is not None:
+        return read_duration(f"--{key.replace('_', '-')}", option)
+    return None if setting is None else read_duration(f"maintain.{key}", setting)
 
 
 def warn_of_clocks(clock: Clock, zone: str) -> None:

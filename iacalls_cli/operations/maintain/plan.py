@@ -79,18 +79,20 @@ class CleanupPlan:
 
 
 def plan_cleanup(connection: Connection, rules: Sequence[BoundRule]) -> CleanupPlan:
-    """Count what the rules would do one after the other; nothing is changed.
+    """Count what the rules would do one after the other, all in one snapshot; nothing can be changed.
 
     What two rules would take goes with the first of them, and is counted there. Raises `DatabaseError`
     where a rule cannot be carried out, before any of them is.
     """
-    schema = read_schema(connection)
-    protections = read_protections(connection, schema)
     plans: list[RulePlan] = []
-    for bound in rules:
-        closure = find_closure(connection, schema, protections, bound)
-        meeting = [plan.gone for plan in plans if plan.rows and plan.closure.emptied & closure.looked_at]
-        plans.append(plan_rule(connection, bound, closure, union(meeting) if meeting else None))
+    with database_errors(), connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        schema = read_schema(connection)
+        protections = read_protections(connection, schema)
+        for bound in rules:
+            closure = find_closure(connection, schema, protections, bound)
+            meeting = [plan.gone for plan in plans if plan.rows and plan.closure.emptied & closure.looked_at]
+            plans.append(plan_rule(connection, bound, closure, union(meeting) if meeting else None))
     return CleanupPlan(schema, tuple(plans))
 
 
