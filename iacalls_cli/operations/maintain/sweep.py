@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 
 import psycopg
 
@@ -39,6 +41,7 @@ PASSING = (LOCKED, "40P01", "40001")
 # How long a table that somebody locks is tried again, with waits that grow and are never the same.
 PATIENCE_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 5.0
 PAUSE_SHARE = 0.1
+Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
 
 
@@ -130,9 +133,9 @@ class Sweep:
         """
         rule, referred = batch.plan.bound.rule, 0
         for relation in batch.plan.closure.schema.leaves(batch.plan.bound.oid):
-            steps = walk(self.connection, relation, self.block_size)
+            steps = self.patiently(batch, relation, partial(walk, self.connection, relation, self.block_size))
             pace = Pace(steps.first_width, least=steps.first_width / 8)
-            while (piece := steps.next(pace.width, rule.table)) is not None:
+            while piece := self.patiently(batch, relation, partial(steps.next, pace.width, rule.table)):
                 if time.monotonic() >= self.deadline:
                     return None
                 counts = self.take(batch, relation, piece, pace, tally)
@@ -166,18 +169,34 @@ class Sweep:
                     # Somebody uses a row, not the table: the others go without it.
                     skips = True
                     continue
-                if time.monotonic() > min(until, self.deadline):
-                    raise locked(relation, holders, error) from error
                 tries += 1
-                # Jittered, so that two that wait for one another do not meet again.
-                wait = min(0.1 * 2**tries, LONGEST_WAIT_SECONDS)
-                self.rest(random.uniform(0.5, 1.5) * wait)  # noqa: S311, it is no secret
+                self.wait(tries, until, locked(relation, holders, translate(error)))
                 continue
             seconds = time.monotonic() - began
             tally.transactions += 1
             tally.longest, tally.last = max(tally.longest, seconds), seconds
             pace.took(seconds, piece.share)
             return counts
+
+    def patiently(self, batch: Batch, relation: Relation, action: Callable[[], Result]) -> Result:
+        """Do what only looks at a table, again after a while where somebody locks even that out."""
+        until, tries = time.monotonic() + PATIENCE_SECONDS, 0
+        while True:
+            try:
+                return action()
+            except DatabaseError as error:
+                if error.sqlstate not in PASSING:
+                    raise
+                tries += 1
+                self.wait(tries, until, locked(relation, self.holders(batch), error))
+
+    def wait(self, tries: int, until: float, error: IacallsError) -> None:
+        """Wait before another try; raises the error where it is too late for one."""
+        if time.monotonic() > min(until, self.deadline):
+            raise error
+        # Jittered, so that two that wait for one another do not meet again.
+        wait = min(0.1 * 2**tries, LONGEST_WAIT_SECONDS)
+        self.rest(random.uniform(0.5, 1.5) * wait)  # noqa: S311, it is no secret
 
     def transact(
         self, batch: Batch, relation: Relation, piece: Range, tally: Tally, limit: int, *, skips: bool
@@ -229,10 +248,10 @@ def settle(connection: Connection, writer: ArchiveWriter) -> bool:
     return outcome == "committed"
 
 
-def locked(relation: Relation, holders: Sequence[str], error: psycopg.Error) -> IacallsError:
+def locked(relation: Relation, holders: Sequence[str], error: IacallsError) -> IacallsError:
     """The error that tells who keeps us from a table."""
     if not holders:
-        return translate(error)
+        return error
     return DatabaseError(
         f"{relation} is locked by {', '.join(holders)}",
         "what was deleted so far stays deleted; try again when that is over",
