@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+import psycopg
+
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.maintain.cleanup_steps import open_archives, sizes
 from iacalls_cli.commands.run import Run
@@ -15,7 +17,7 @@ from iacalls_cli.operations.maintain.archives import UNDONE, Archive
 from iacalls_cli.operations.maintain.cleanup import Clock, only_cleanup, read_clock
 from iacalls_cli.operations.maintain.references import read_schema
 from iacalls_cli.operations.maintain.settling import settle_archive, verify_archive
-from iacalls_cli.operations.maintain.undo import Conflict, Returned, UndoResult, return_rows
+from iacalls_cli.operations.maintain.undo import Conflict, Returned, Undo, UndoResult
 from iacalls_cli.output.write import FOR_PEOPLE
 from iacalls_cli.table import Answer, Column, Table, table_of
 from iacalls_cli.text import pretty_size
@@ -64,7 +66,7 @@ def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
         verify_archive(archive)
     with run.session(read_only=False) as session:
         require_primary(session)
-        require_same(archive, read_clock(session.connection), session.place.database)
+        is_ours = require_same(archive, read_clock(session.connection), session.place.database, run_id)
         if not run.dry_run:
             assert archive.manifest is not None  # noqa: S101, verified
             diagnostics.note(
@@ -74,25 +76,38 @@ def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
             run.agree("Put them back?")
         alone = nullcontext() if run.dry_run else only_cleanup(session.connection)
         with alone, diagnostics.progress() as progress:
-            if not run.dry_run:
+            if is_ours and not run.dry_run:
                 archive = settle_archive(session.connection, archive)
-            schema = read_schema(session.connection)
-            result = return_rows(session.connection, archive, schema, progress, is_dry=run.dry_run)
-    run.write(undo_answer(run, result))
-    left = sum(file.conflicts for file in result.files)
-    if run.dry_run:
-        return
-    if not left:
-        write_file(archive.folder / UNDONE, json.dumps({"at": utc_now(), "rows": result.restored}) + "\n")
-    else:
+            undo = Undo(session.connection, archive, read_schema(session.connection), progress, run.dry_run)
+            try:
+                undo.run()
+            except (IacallsError, psycopg.Error, KeyboardInterrupt):
+                if undo.result.restored and not run.dry_run:
+                    diagnostics.note(f"{undo.result.restored:,} rows are back; the same undo goes on with the others")
+                raise
+    run.write(undo_answer(run, undo.result))
+    if not run.dry_run:
+        conclude(archive, undo.result)
+
+
+def conclude(archive: Archive, result: UndoResult) -> None:
+    """Note that an archive is undone; raises `IacallsError` where rows are left."""
+    if left := sum(file.conflicts for file in result.files):
         raise IacallsError(
             f"{left:,} rows were not put back, {result.restored:,} were",
             "the conflicts are listed above; solve them and undo again, what is back stays as it is",
         )
+    try:
+        write_file(archive.folder / UNDONE, json.dumps({"at": utc_now(), "rows": result.restored}) + "\n")
+    except OSError as error:
+        diagnostics.warning(f"everything is back, and {archive.folder} cannot be marked as undone: {error.strerror}")
 
 
-def require_same(archive: Archive, clock: Clock, database: str) -> None:
-    """Raise `UsageError` where an archive is of another database than the target."""
+def require_same(archive: Archive, clock: Clock, database: str, asked: str) -> bool:
+    """Whether an archive is of the target's server; raises `UsageError` where it is of another database.
+
+    That of another server, perhaps the same one before it was set up anew, has to be named in full.
+    """
     assert archive.manifest is not None  # noqa: S101, verified
     known = archive.manifest.database
     if known["name"] != clock.database:
@@ -100,8 +115,12 @@ def require_same(archive: Archive, clock: Clock, database: str) -> None:
             f"{archive.id} is of the database {known['name']}, and the target is {database}",
             "name the right target; nothing was changed",
         )
-    if known["system_identifier"] != clock.system_identifier:
-        diagnostics.warning(f"{archive.id} is of a database on another server")
+    if known["system_identifier"] == clock.system_identifier:
+        return True
+    if asked != archive.id:
+        raise UsageError(f"{archive.id} is of a database on another server", f"name it in full: {archive.id}")
+    diagnostics.warning(f"{archive.id} is of a database on another server")
+    return False
 
 
 def undo_answer(run: Run, result: UndoResult) -> Answer:

@@ -193,9 +193,17 @@ def count_rows(folder: Path, manifest: ArchiveManifest) -> ArchiveManifest:
 
 
 def close_archive(folder: Path, manifest: ArchiveManifest) -> None:
-    """Write the final manifest, then the checksums of everything, which `sha256sum -c` reads."""
-    write_archive_manifest(folder, count_rows(folder, manifest))
-    names = [MANIFEST, JOURNAL, *(file.path for file in manifest.files)]
+    """Write the final manifest, then the checksums of everything, which `sha256sum -c` reads.
+
+    Files whose rows all stayed where they were are removed.
+    """
+    full = {part.path for part in kept_parts(folder)}
+    files = tuple(file for file in manifest.files if file.path in full)
+    write_archive_manifest(folder, count_rows(folder, replace(manifest, files=files)))
+    for file in manifest.files:
+        if file.path not in full:
+            (folder / file.path).unlink(missing_ok=True)
+    names = [MANIFEST, JOURNAL, *(file.path for file in files)]
     write_file(folder / SUMS, "".join(f"{hash_file(folder, name).sha256}  {name}\n" for name in names))
 
 

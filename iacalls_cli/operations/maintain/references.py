@@ -62,6 +62,7 @@ class ForeignKey:
     columns: tuple[str, ...]
     changed: tuple[str, ...]
     lost: tuple[str, ...]
+    parent_columns: tuple[str, ...]
     condition: str
     is_indexed: bool
 
@@ -178,7 +179,7 @@ def read_schema(connection: Connection) -> Schema:
         for row in family
     }
     keys = tuple(
-        ForeignKey(**{**row, **{name: tuple(row[name]) for name in ("columns", "changed", "lost")}})
+        ForeignKey(**{**row, **{name: tuple(row[name]) for name in ("columns", "changed", "lost", "parent_columns")}})
         for row in fetch(connection, load_query("maintain/foreign-keys"))
         if row["child"] in relations and row["parent"] in relations
     )

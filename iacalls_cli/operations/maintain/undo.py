@@ -5,27 +5,33 @@ whose place is taken, or whose parent is gone, is a conflict and is told. Rows t
 reference get it back, where it is still missing.
 """
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 from pathlib import Path
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.maintain.archive import ArchivedFile, Part, kept_parts, part_rows
+from iacalls_cli.database.failures import database_errors
+from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.maintain.archive import Part, kept_parts, part_rows
 from iacalls_cli.operations.maintain.archives import Archive
+from iacalls_cli.operations.maintain.destinations import Destination, find_destinations, order_of_return
 from iacalls_cli.operations.maintain.ranges import Pace
-from iacalls_cli.operations.maintain.references import Relation, Schema
-from iacalls_cli.operations.maintain.referring import refer
+from iacalls_cli.operations.maintain.references import Schema
+from iacalls_cli.operations.maintain.referring import Referring
+from iacalls_cli.operations.maintain.returning import Returning
 from iacalls_cli.operations.maintain.rowtext import to_copy
-from iacalls_cli.operations.maintain.staging import Staging
-from iacalls_cli.operations.maintain.sweep import Progress
+from iacalls_cli.operations.maintain.staging import Outcome, Parents, Staging
+from iacalls_cli.operations.maintain.sweep import LOCK_WAIT, SILENCE, Progress
 
 FIRST_ROWS = 1000.0
+# Each batch of a table without a key reads that table.
+KEYLESS_ROWS = 20_000.0
 NAMED_CONFLICTS = 1000
+# What a single row may be to blame for: values that do not fit, and constraints.
+ROWS_FAULTS = ("22", "23")
 
 
 @dataclass(frozen=True)
@@ -50,128 +56,123 @@ class Returned:
 
 
 @dataclass
-class Task:
-    """The return of one file's rows. `is_losing` says that rows of its table have lost references, too."""
-
-    file: ArchivedFile
-    relation: Relation
-    parts: list[Part]
-    returned: Returned
-    is_losing: bool
-    conflicts: list[Conflict] = field(default_factory=list)
-
-
-@dataclass
 class UndoResult:
-    """What an undo did, file by file, and the first conflicts."""
+    """What an undo did, file by file, and the first conflicts of each by its number."""
 
     files: list[Returned] = field(default_factory=list)
-    conflicts: list[Conflict] = field(default_factory=list)
+    named: dict[int, list[Conflict]] = field(default_factory=dict)
 
     @property
     def restored(self) -> int:
         """Rows put back, and rows that got their reference back."""
         return sum(file.restored for file in self.files)
 
-
-def archived_relations(archive: Archive, schema: Schema) -> dict[str, Relation]:
-    """The live tables of an archive's files, by the file's path; raises `IacallsError` for one that is gone."""
-    assert archive.manifest is not None  # noqa: S101, a damaged one is refused before
-    live = {(relation.schema, relation.name): relation for relation in schema.relations.values()}
-    found = {}
-    for file in archive.manifest.files:
-        if (file.schema, file.table) not in live:
-            raise IacallsError(
-                f"the table {file.schema}.{file.table} does not exist any more",
-                "create it, then its rows can come back",
-            )
-        found[file.path] = live[file.schema, file.table]
-    return found
+    @property
+    def conflicts(self) -> list[Conflict]:
+        """The first conflicts."""
+        return [one for number in sorted(self.named) for one in self.named[number]][:NAMED_CONFLICTS]
 
 
-def return_order(archive: Archive, schema: Schema, relations: dict[str, Relation]) -> list[ArchivedFile]:
-    """The files in the order of their return: parents before children, changed rows at the end."""
-    assert archive.manifest is not None  # noqa: S101, a damaged one is refused before
-    tops = {relation.top for relation in relations.values()}
-    order: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(tops, ()))
-    for key in schema.foreign_keys:
-        child, parent = schema.relations[key.child].top, schema.relations[key.parent].top
-        if child in tops and parent in tops and child != parent:
-            order.add(child, parent)
-    files = list(reversed(archive.manifest.files))
-    try:
-        places = {top: number for number, top in enumerate(order.static_order())}
-    except CycleError:  # the archive's own order is the best there is
-        places = dict.fromkeys(tops, 0)
-    return sorted(files, key=lambda file: (file.action != "deleted", places[relations[file.path].top]))
+@dataclass
+class Undo:
+    """An undo under way; `result` tells how far it came, also where it is broken off."""
 
+    connection: Connection
+    archive: Archive
+    schema: Schema
+    progress: Progress
+    is_dry: bool
+    result: UndoResult = field(default_factory=UndoResult)
 
-def return_rows(
-    connection: Connection, archive: Archive, schema: Schema, progress: Progress, *, is_dry: bool
-) -> UndoResult:
-    """Put an archive's rows back, or with `is_dry` only look which are there and which places are taken.
+    def run(self) -> None:
+        """Put the archive's rows back, or with `is_dry` only look which could be.
 
-    The archive has to be verified, and settled. Each batch of rows is one transaction; an undo that
-    was broken off is begun again and finds those rows present. Raises `DatabaseError` with the server's words.
-    """
-    relations, parts = archived_relations(archive, schema), kept_parts(archive.folder)
-    files = return_order(archive, schema, relations)
-    losing = {relations[file.path].oid for file in files if file.action == "changed"}
-    tasks = []
-    for file in files:
-        relation = relations[file.path]
-        mine = [part for part in parts if part.path == file.path]
-        returned = Returned(str(relation), file.action, rows=sum(part.rows for part in mine))
-        tasks.append(Task(file, relation, mine, returned, relation.oid in losing))
-    waiting = tasks
-    while waiting:
-        before = sum(task.returned.restored for task in tasks)
-        for task in waiting:
-            return_file(connection, archive, schema, task, progress, is_dry=is_dry)
-        # A row may refer to one of its own table, or of one in a circle of tables, that comes later.
-        if is_dry or sum(task.returned.restored for task in tasks) == before:
-            break
-        waiting = [task for task in tasks if task.returned.conflicts]
-    conflicts = [conflict for task in tasks for conflict in task.conflicts]
-    return UndoResult([task.returned for task in tasks], conflicts[:NAMED_CONFLICTS])
+        The archive has to be verified, and settled. Each batch of rows is one transaction; an undo that
+        was broken off is begun again and finds those rows present. Raises `IacallsError` before anything
+        where a table, a column or a right is missing, and `DatabaseError` with the server's words.
+        """
+        assert self.archive.manifest is not None  # noqa: S101, a damaged one is refused before
+        with database_errors():
+            for name, value in (("lock_timeout", LOCK_WAIT), ("idle_in_transaction_session_timeout", SILENCE)):
+                self.connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+        parts = kept_parts(self.archive.folder)
+        found = find_destinations(self.connection, self.archive.manifest, parts, self.schema)
+        destinations, is_circle = order_of_return(found, self.schema)
+        parents = Parents.open(self.connection, self.schema, destinations)
+        self.result.files = [Returned(str(one.relation), one.file.action, one.rows) for one in destinations]
+        for action, kind in (("deleted", Returning), ("changed", Referring)):
+            waiting = {
+                number: kind(self.connection, one, self.schema, parents, self.is_dry)
+                for number, one in enumerate(destinations)
+                if one.file.action == action
+            }
+            # A row may refer to one that comes later: of its own table, or where foreign keys go round in a circle.
+            is_repeated = is_circle or any(map(self.refers_to_itself, waiting.values()))
+            left = -1
+            while waiting:
+                for number, staging in waiting.items():
+                    self.return_file(number, staging)
+                waiting = {number: one for number, one in waiting.items() if self.result.files[number].conflicts}
+                before, left = left, sum(self.result.files[number].conflicts for number in waiting)
+                if not is_repeated or left == before:
+                    break
 
+    def refers_to_itself(self, staging: Staging) -> bool:
+        """Whether rows of a table refer to others of it."""
+        own = staging.destination.relation.top
+        return any(self.schema.relations[key.parent].top == own for key in staging.destination.keys)
 
-def return_file(
-    connection: Connection, archive: Archive, schema: Schema, task: "Task", progress: Progress, *, is_dry: bool
-) -> None:
-    """Put one file's rows back that are not there yet."""
-    returned, lost_first = task.returned, task.is_losing and task.file.action == "deleted"
-    # A row that lost two references, one after the other, gets the last one back first.
-    groups = [task.parts] if task.file.action == "deleted" else [[part] for part in reversed(task.parts)]
-    done = returned.conflicts = 0
-    task.conflicts = []
-    with Staging.open(connection, task.relation, task.file, schema, lost_first=lost_first) as staging:
+    def return_file(self, number: int, staging: Staging) -> None:
+        """Put the rows of one file back."""
+        destination, returned = staging.destination, self.result.files[number]
+        named: list[Conflict] = []
+        self.result.named[number] = named
+        returned.conflicts = done = 0
+        if self.is_dry:
+            returned.restored = 0
+        staging.open()
+        for outcome, count in self.batches(staging):
+            returned.restored += outcome.restored
+            returned.conflicts += len(outcome.conflicts)
+            done += count
+            named += [Conflict(returned.table, *one) for one in outcome.conflicts[: NAMED_CONFLICTS - len(named)]]
+            self.progress(f"{destination.relation} ({destination.file.action})", done, returned.rows)
+        returned.present = returned.rows - returned.restored - returned.conflicts
+
+    def batches(self, staging: Staging) -> Iterator[tuple[Outcome, int]]:
+        """Put rows back in transactions of a fifth of a second: what became of each, and how many rows it had."""
+        destination = staging.destination
+        # A row that lost two references, one after the other, gets the last one back first.
+        parts = list(destination.parts)
+        groups = [parts] if destination.file.action == "deleted" else [[part] for part in reversed(parts)]
+        least = FIRST_ROWS / 4 if destination.file.key else KEYLESS_ROWS
+        pace = Pace(max(FIRST_ROWS, least), least=least)
         for group in groups:
-            lines = read_lines(archive.folder, task.file, group)
-            for restored, present, conflicts, count in batches(staging, lines, is_dry=is_dry):
-                returned.restored += restored
-                returned.conflicts += count - restored - present
-                done += count
-                room = NAMED_CONFLICTS - len(task.conflicts)
-                task.conflicts += [Conflict(str(task.relation), *one) for one in conflicts[:room]]
-                progress(f"{task.relation} ({task.file.action})", done, returned.rows)
-    returned.present = returned.rows - returned.restored - returned.conflicts
+            lines = read_lines(self.archive.folder, destination, group)
+            while batch := list(islice(lines, int(pace.width))):
+                began = time.monotonic()
+                outcome = put_back(staging, batch)
+                pace.took(time.monotonic() - began)
+                yield outcome, len(batch)
 
 
-def read_lines(folder: Path, file: ArchivedFile, parts: Sequence[Part]) -> Iterator[bytes]:
+def put_back(staging: Staging, lines: Sequence[bytes]) -> Outcome:
+    """Put rows back; where the table refuses them together, those that it refuses are found and told."""
+    try:
+        return staging.put_back([to_copy(line) for line in lines])
+    except DatabaseError as error:
+        if error.sqlstate[:2] not in ROWS_FAULTS:
+            raise
+        if len(lines) == 1:
+            file = staging.destination.file
+            values = dict(zip(file.columns, json.loads(lines[0].decode("utf-8", "replace")), strict=True))
+            key = ", ".join(str(values[name]) for name in file.key or file.columns[:3])
+            return Outcome(conflicts=[(key, error.message)])
+    half = len(lines) // 2
+    first, second = put_back(staging, lines[:half]), put_back(staging, lines[half:])
+    return Outcome(first.restored + second.restored, first.conflicts + second.conflicts)
+
+
+def read_lines(folder: Path, destination: Destination, parts: Sequence[Part]) -> Iterator[bytes]:
     """The JSON lines of some parts of a file."""
-    return (line for part in parts for line in part_rows(folder, file, part))
-
-
-def batches(
-    staging: Staging, lines: Iterator[bytes], *, is_dry: bool
-) -> Iterator[tuple[int, int, list[tuple[str, str]], int]]:
-    """Put rows back in transactions of a fifth of a second: restored, present, conflicts, rows of each."""
-    pace = Pace(FIRST_ROWS, least=FIRST_ROWS / 4)
-    put = staging.restore if staging.file.action == "deleted" else partial(refer, staging)
-    act = staging.look if is_dry else put
-    while batch := [to_copy(line) for line in islice(lines, int(pace.width))]:
-        began = time.monotonic()
-        restored, present, conflicts = staging.put_back(batch, act)
-        pace.took(time.monotonic() - began)
-        yield restored, present, conflicts, len(batch)
+    return (line for part in parts for line in part_rows(folder, destination.file, part))

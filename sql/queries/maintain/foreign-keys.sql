@@ -6,6 +6,8 @@ WITH keys AS (
                          k.conkey) AS changed
       FROM pg_constraint AS k
      WHERE k.contype = 'f' AND k.conparentid = 0
+       -- NOT ENFORCED came with PostgreSQL 18: such a key does nothing.
+       AND coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true)
 )
 SELECT k.oid::bigint AS oid, k.conname::text AS name,
        -- A column that may not be NULL refuses to be set so.
@@ -26,6 +28,9 @@ SELECT k.oid::bigint AS oid, k.conname::text AS name,
           FROM unnest(k.conkey) WITH ORDINALITY AS u(attnum, n)
           LEFT JOIN pg_attrdef AS d ON d.adrelid = k.conrelid AND d.adnum = u.attnum
          WHERE u.attnum = ANY (k.changed)) AS lost,
+       (SELECT array_agg(a.attname::text ORDER BY u.n)
+          FROM unnest(k.confkey) WITH ORDINALITY AS u(attnum, n)
+          JOIN pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = u.attnum) AS parent_columns,
        -- By the operators of the constraint itself: types from extensions have theirs in other schemas.
        (SELECT string_agg(format('p.%I OPERATOR(%I.%s) c.%I', pa.attname, o.nspname, o.oprname, ca.attname),
                           ' AND ' ORDER BY u.n)

@@ -1,0 +1,191 @@
+"""Deleted rows on their way back: inserted as they were, where nothing is in their place."""
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.maintain.staging import LIVE, NUMBER, SEEN, STAGED, Outcome, Staging, content, names
+from iacalls_cli.queries import load_query
+
+TAKEN = "another row has this key, or this one was changed since"
+REFUSED = "the table does not take it beside the rows that are there"
+
+
+@dataclass
+class Returning(Staging):
+    """The way back of deleted rows.
+
+    Rows of a table without a primary key are told by all their values: of equal ones as many come
+    back as are missing.
+    """
+
+    def act(self) -> Outcome:
+        """Insert the rows that are not there, or only look which could be."""
+        if not self.destination.file.key:
+            self.number()
+            self.count_live()
+        missing = self.count(self.is_missing())
+        if self.is_dry:
+            reasons = self.reasons(is_own_enough=True)
+            outcome = Outcome(conflicts=self.conflicts(reasons))
+            outcome.restored = missing - len(outcome.conflicts)
+            self.parents.note(self.destination, sql.SQL("({}) IS NULL OR NOT {}").format(reasons, self.is_missing()))
+            return outcome
+        outcome = Outcome(self.insert())
+        reasons = sql.SQL("coalesce({}, {})").format(self.reasons(is_own_enough=False), sql.Literal(REFUSED))
+        outcome.conflicts = self.conflicts(reasons)
+        if len(outcome.conflicts) != missing - outcome.restored:
+            fired = ", ".join(self.destination.fired("on_insert")) or "a default or a rule of it"
+            raise DatabaseError(
+                f"{fired} on {self.destination.relation} changes rows as they come back",
+                "disable it for the time of the undo and undo again; what is back is as it was",
+            )
+        self.parents.note(self.destination, sql.SQL("true"))
+        return outcome
+
+    def insert(self) -> int:
+        """Insert the rows that are not there, where nothing is in their place; returns how many that were."""
+        try:
+            with self.connection.transaction():
+                return self.insert_some(is_own_enough=True)
+        except psycopg.errors.ForeignKeyViolation:  # by rows that refer to one of these that cannot come back
+            inserted = 0
+            while more := self.insert_some(is_own_enough=False):
+                inserted += more
+            return inserted
+
+    def insert_some(self, *, is_own_enough: bool) -> int:
+        """Insert the missing rows whose parents are there, or with `is_own_enough` come with them."""
+        parents = [
+            sql.SQL("AND NOT {}").format(self.is_orphan(key, is_own_enough=is_own_enough))
+            for key in self.destination.keys
+        ]
+        statement = sql.SQL(
+            "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {staged} AS c"
+            " WHERE {missing} {parents} ON CONFLICT DO NOTHING"
+        ).format(
+            table=self.destination.relation.identifier,
+            columns=names(self.destination.written),
+            values=names(self.destination.written, "c"),
+            staged=STAGED,
+            missing=self.is_missing(),
+            parents=sql.SQL(" ").join(parents),
+        )
+        inserted = self.connection.execute(statement).rowcount
+        if not self.destination.file.key:
+            self.count_live()
+        return inserted
+
+    def is_missing(self) -> sql.Composed:
+        """Whether a staged row c is not in the table as it was."""
+        compared = self.destination.compared
+        if not self.destination.file.key:
+            return sql.SQL("NOT EXISTS (SELECT FROM {} AS l WHERE l.content = {} AND l.rows >= c.{})").format(
+                LIVE, content(compared, "c"), NUMBER
+            )
+        references = [sql.SQL(" AND {}").format(one) for one in self.same_references()]
+        return sql.SQL("NOT EXISTS (SELECT FROM ONLY {} AS t WHERE {} AND {} = {}{})").format(
+            self.destination.relation.identifier,
+            self.same_key(),
+            content(compared, "t"),
+            content(compared, "c"),
+            sql.SQL("").join(references),
+        )
+
+    def same_references(self) -> list[sql.Composable]:
+        """Whether the live row t has the references that the staged one c still had when it went."""
+        if not self.destination.is_changed_too:
+            return []
+        return [
+            sql.SQL("(c.{0} IS NULL OR c.{0} = ({1}) OR t.{0}::text = c.{0}::text)").format(
+                sql.Identifier(name), sql.SQL(value)
+            )
+            for key in self.destination.changing
+            for name, value in zip(key.changed, key.lost, strict=True)
+        ]
+
+    def number(self) -> None:
+        """Number the staged rows among equal ones, those of earlier transactions included."""
+        row = content(self.destination.compared, "c")
+        self.connection.execute(
+            sql.SQL(
+                "UPDATE {staged} AS u SET {number} = n.number + n.earlier FROM ("
+                " SELECT c.ctid AS place, row_number() OVER (PARTITION BY {row}) AS number,"
+                "        coalesce((SELECT sum(s.rows) FROM {seen} AS s WHERE s.content = {row}), 0) AS earlier"
+                "   FROM {staged} AS c) AS n WHERE u.ctid = n.place"
+            ).format(staged=STAGED, number=NUMBER, row=row, seen=SEEN)
+        )
+        self.connection.execute(
+            sql.SQL("INSERT INTO {} SELECT {row}, count(*) FROM {} AS c GROUP BY 1").format(SEEN, STAGED, row=row)
+        )
+
+    def count_live(self) -> None:
+        """Count the live rows that equal staged ones."""
+        self.connection.execute(sql.SQL("TRUNCATE {}").format(LIVE))
+        self.connection.execute(
+            sql.SQL(
+                "INSERT INTO {live} SELECT {there}, count(*) FROM ONLY {table} AS t"
+                " WHERE {there} IN (SELECT {row} FROM {staged} AS c) GROUP BY 1"
+            ).format(
+                live=LIVE,
+                there=content(self.destination.compared, "t"),
+                table=self.destination.relation.identifier,
+                row=content(self.destination.compared, "c"),
+                staged=STAGED,
+            )
+        )
+
+    def conflicts(self, reasons: sql.Composable) -> list[tuple[str, str]]:
+        """The keys of the rows that are missing for a reason, and that."""
+        statement = sql.SQL(
+            "SELECT key, reason FROM (SELECT {key} AS key, {reasons} AS reason FROM {staged} AS c WHERE {missing}) AS r"
+            " WHERE reason IS NOT NULL"
+        ).format(key=self.key_text(), reasons=reasons, staged=STAGED, missing=self.is_missing())
+        return list(self.connection.execute(statement))
+
+    def reasons(self, *, is_own_enough: bool) -> sql.Composable:
+        """Why a row cannot come back; NULL where nothing is known against it."""
+        cases: list[sql.Composable] = []
+        if self.destination.file.key:
+            cases.append(
+                sql.SQL("WHEN EXISTS (SELECT FROM ONLY {} AS t WHERE {}) THEN {}").format(
+                    self.destination.relation.identifier, self.same_key(), sql.Literal(TAKEN)
+                )
+            )
+        cases += [
+            sql.SQL("WHEN {} THEN {}").format(self.is_orphan(key, is_own_enough=is_own_enough), self.gone_reason(key))
+            for key in self.destination.keys
+        ]
+        indexes = fetch(self.connection, load_query("maintain/unique-indexes"), {"oid": self.destination.relation.oid})
+        for index in indexes:
+            told = ", ".join(index["expressions"])
+            cases.append(
+                sql.SQL("WHEN {} THEN {}").format(
+                    self.is_taken(index["expressions"], index["operators"], index["predicate"]),
+                    sql.Literal(f"another row has the same {told}"),
+                )
+            )
+        return sql.SQL("CASE {} END").format(sql.SQL(" ").join(cases)) if cases else sql.SQL("NULL")
+
+    def is_taken(self, expressions: list[str], operators: list[str], predicate: str) -> sql.Composed:
+        """Whether a live row has what a unique index compares of a staged row c."""
+        columns = [sql.Identifier(f"k{number}") for number in range(len(expressions))]
+        compared = sql.SQL(", ").join(
+            sql.SQL("({}) AS {}").format(sql.SQL(text), name) for text, name in zip(expressions, columns, strict=True)
+        )
+        same = sql.SQL(" AND ").join(
+            sql.SQL("t.{0} {1} w.{0}").format(name, sql.SQL(operator))
+            for name, operator in zip(columns, operators, strict=True)
+        )
+        return sql.SQL(
+            "EXISTS (SELECT FROM (SELECT {compared} FROM ONLY {table} WHERE {predicate}) AS t,"
+            " (SELECT {compared} FROM (SELECT c.*) AS s WHERE {predicate}) AS w WHERE {same})"
+        ).format(
+            compared=compared,
+            table=self.destination.relation.identifier,
+            predicate=sql.SQL(predicate),
+            same=same,
+        )
