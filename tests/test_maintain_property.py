@@ -9,11 +9,19 @@ from tests.cleanups import archived, by_name, everything
 from tests.random_schema import config_of, expect, random_schema
 from tests.servers import OWNER
 
-# The documented two, with the days of the options: the README of the database.
+# As the README of the database documents them.
 DOCUMENTED = (
-    "DELETE FROM public.whatsapp_conversations WHERE created_at < timestamp '{now}' - interval '30 days'",
-    "DELETE FROM public.call_records WHERE status = 'failed' AND created_at < timestamp '{now}' - interval '60 days'",
+    "DELETE FROM whatsapp_conversations WHERE created_at < NOW() - INTERVAL '30 days'",
+    "DELETE FROM call_records WHERE status = 'failed' AND created_at < NOW() - INTERVAL '60 days'",
 )
+AGES = """
+UPDATE whatsapp_conversations SET created_at = now() - (id % 60) * interval '1 day' - interval '1 hour' WHERE id % 13 > 0;
+UPDATE whatsapp_conversations SET created_at = NULL WHERE id % 13 = 1;
+UPDATE whatsapp_conversations SET created_at = '-infinity' WHERE id % 13 = 2;
+UPDATE call_records SET created_at = now() - (id % 120) * interval '1 day' - interval '1 hour', status = CASE WHEN id % 3 = 0 THEN status ELSE 'failed' END;
+"""
+PROTECTED = """SELECT c::text FROM call_records AS c JOIN batch_calls AS b ON b.id = c.batch_call_id
+                WHERE b.status IN ('pending', 'in_progress') OR b.status IS NULL"""
 
 
 @pytest.fixture
@@ -131,6 +139,34 @@ def check_archive(before, there, lost, archive):
         assert (changed[uid] or rows)[0] == before[uid][1]
     for uid in lost:
         assert changed[uid][0] == before[uid][1]
+
+
+def test_the_result_is_that_of_the_documented_deletes(server, filled_database, use, iacalls, folder):
+    """Row for row, but for the calls of batches that still run."""
+    with server.connect(filled_database, OWNER) as owner:
+        owner.execute("SET TimeZone = 'UTC'")
+        owner.execute(AGES)
+        protected = {row for (row,) in owner.execute(PROTECTED)}
+    other = server.create_database(template=filled_database)
+    try:
+        with server.connect(other, OWNER) as owner:
+            owner.execute("SET TimeZone = 'UTC'")
+            counts = [owner.execute(statement).rowcount for statement in DOCUMENTED]
+            documented = everything(owner)
+        use(filled_database)
+        assert iacalls("maintain", "cleanup", "--days", "30", "--directory", folder).code == 0
+        with server.connect(filled_database, OWNER) as owner:
+            owner.execute("SET TimeZone = 'UTC'")
+            ours = everything(owner)
+    finally:
+        server.drop_database(other)
+    assert min(counts) > 10
+    calls = "public", "call_records"
+    more = set(ours.pop(calls)) - (left := set(documented.pop(calls)))
+    assert more
+    assert more <= protected
+    assert ours == documented
+    assert left
 
 
 @pytest.mark.parametrize("seed", range(15))
