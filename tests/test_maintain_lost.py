@@ -164,7 +164,8 @@ class Cutter(threading.Thread):
 def test_whether_a_commit_without_an_answer_was_one_is_asked_from_the_server(
     server, database, cleanup, undo, connection, archive_folder, old_rows, settler, is_forwarded
 ):
-    cutter = Cutter(server.parameters["port"], 2, is_forwarded=is_forwarded)
+    # The plan is the first transaction.
+    cutter = Cutter(server.parameters["port"], 3, is_forwarded=is_forwarded)
     cutter.start()
     dsn = psycopg.conninfo.make_conninfo(server.dsn(database, OWNER), host="127.0.0.1", port=cutter.port)
     outcome = cleanup("--dsn", dsn, "--only", "whatsapp")
