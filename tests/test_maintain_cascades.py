@@ -187,6 +187,17 @@ def test_a_chain_of_cascades(owner, clean, configure):
     assert (result["deleted"], result["cascaded"], result["changed"]) == (10, 250, 300)
 
 
+def test_a_large_table_without_an_index_for_its_reference_is_told(owner, iacalls, configure):
+    configure(RULE_A)
+    owner.execute(CHAIN)
+    owner.execute("INSERT INTO c SELECT n, NULL FROM generate_series(1000, 40000) AS n; ANALYZE c")
+    command = ["maintain", "cleanup", "--only", "a", "--dry-run"]
+    words = "plan: a: c has no index on b: each row that goes reads all of it"
+    assert words in iacalls(*command).err
+    owner.execute("CREATE INDEX ON c (b)")
+    assert words not in iacalls(*command).err
+
+
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "NO ACTION DEFERRABLE INITIALLY DEFERRED"])
 def test_rows_that_something_refers_to_stay_with_the_reason(owner, clean, configure, action):
     configure(RULE_A)

@@ -67,6 +67,10 @@ def plan_lines(plan: CleanupPlan) -> Iterator[str]:
         )
         for effect in rule.effects:
             yield f"plan: {bound.rule.name}: with them {effect_words(effect)}"
+        for key in rule.closure.keys if rule.rows else ():
+            if key.is_slow:
+                child, columns = plan.schema.relations[key.child], ", ".join(key.columns)
+                yield f"plan: {bound.rule.name}: {child} has no index on {columns}: each row that goes reads all of it"
         for kept in rule.kept:
             yield f"plan: {bound.rule.name}: {kept.rows:,} old rows stay: {kept.reason}"
 

@@ -51,6 +51,7 @@ class Relation:
 class ForeignKey:
     """A foreign key. `condition` joins the parent as p with the child as c; `columns` are the child's.
 
+    It `is_slow` where a large child has no index for it.
     `changed` are those that lose their value with the parent's row, and `lost` what they have then, in SQL.
     """
 
@@ -64,7 +65,7 @@ class ForeignKey:
     lost: tuple[str, ...]
     parent_columns: tuple[str, ...]
     condition: str
-    is_indexed: bool
+    is_slow: bool
 
 
 @dataclass(frozen=True)

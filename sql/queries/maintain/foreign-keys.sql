@@ -39,8 +39,12 @@ SELECT k.oid::bigint AS oid, k.conname::text AS name,
           JOIN pg_attribute AS pa ON pa.attrelid = k.confrelid AND pa.attnum = u.parent
           JOIN LATERAL (SELECT oprname, nspname FROM pg_operator JOIN pg_namespace ON pg_namespace.oid = oprnamespace
                          WHERE pg_operator.oid = u.operator) AS o ON true) AS condition,
-       EXISTS (SELECT FROM pg_index AS i
-                WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = ANY (k.conkey)
-              ) AS is_indexed
+       -- Each row that goes has all of the table read for those that refer to it. By the server's own count of
+       -- pages, since asking for a size waits for whoever locks the table.
+       NOT EXISTS (SELECT FROM pg_index AS i
+                    WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = ANY (k.conkey)
+                  ) AND (SELECT sum(c.relpages) FROM pg_class AS c
+                          WHERE c.oid = k.conrelid
+                             OR c.oid IN (SELECT relid FROM pg_partition_tree(k.conrelid) WHERE isleaf)) > 100 AS is_slow
   FROM keys AS k
  ORDER BY k.conrelid, k.conname
