@@ -35,6 +35,7 @@ class Destination:
     triggers: tuple[dict[str, Any], ...]
     # Rows of this file may have lost a reference before they went themselves.
     is_changed_too: bool
+    refers_to_itself: bool
 
     @property
     def rows(self) -> int:
@@ -110,6 +111,7 @@ def make_destination(
         keys=keys,
         triggers=tuple(fetch(connection, load_query("maintain/own-triggers"), {"oid": relation.oid})),
         is_changed_too=is_changed_too and file.action == "deleted",
+        refers_to_itself=any(schema.relations[key.parent].top == relation.top for key in keys),
     )
 
 

@@ -28,8 +28,7 @@ class Referring(Staging):
         A row that nobody wrote to meanwhile also gets its updated_at back, with the triggers disabled in
         this transaction alone: that takes the table's owner, and keeps writers away for as long.
         """
-        if not self.destination.file.key:
-            self.find_places()
+        self.find_places()
         keys = [key for key in self.destination.changing if key.oid in self.parents.keys]
         before = self.conflicts(keys)
         if not keys:
@@ -45,11 +44,14 @@ class Referring(Staging):
         self.give(keys)
         for trigger in triggers:
             self.switch("ENABLE ALWAYS" if trigger["is_always"] else "ENABLE", trigger["name"])
+        self.find_places()
         conflicts = self.conflicts(keys, is_done=True)
         return Outcome(restored - len(conflicts) + len(before), conflicts)
 
     def find_places(self) -> None:
-        """Find the live row of each staged one that is like no other."""
+        """Find the live row of each staged one that is like no other, where there is no key."""
+        if self.destination.file.key:
+            return
         told = self.destination.others
         self.connection.execute(
             sql.SQL(
@@ -94,9 +96,7 @@ class Referring(Staging):
 
     def is_given(self, key: ForeignKey) -> sql.Composed:
         """Whether the row can have this reference back."""
-        return sql.SQL("({} AND {} AND NOT {})").format(
-            self.is_wanting(key), self.is_lost(key), self.is_orphan(key, is_own_enough=False)
-        )
+        return sql.SQL("({} AND {} AND NOT {})").format(self.is_wanting(key), self.is_lost(key), self.is_orphan(key))
 
     def give(self, keys: Sequence[ForeignKey]) -> None:
         """Write the references, and updated_at where everything else is as it was."""
@@ -133,7 +133,7 @@ class Referring(Staging):
         """Why a row cannot have its references back, or, when that is done, has not; NULL for the others."""
         cases = [sql.SQL("WHEN NOT {} THEN {}").format(self.exists([sql.SQL("true")]), sql.Literal(GONE))]
         for key in keys:
-            wanting, lost, orphan = self.is_wanting(key), self.is_lost(key), self.is_orphan(key, is_own_enough=False)
+            wanting, lost, orphan = self.is_wanting(key), self.is_lost(key), self.is_orphan(key)
             told = [
                 (sql.SQL("{} AND NOT {}").format(wanting, lost), sql.Literal(ELSEWHERE)),
                 (sql.SQL("{} AND {}").format(wanting, orphan), self.gone_reason(key)),

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
-from iacalls_cli.operations.maintain.staging import LIVE, NUMBER, SEEN, STAGED, Outcome, Staging, content, names
+from iacalls_cli.operations.maintain.staging import LIVE, NUMBER, REASON, SEEN, STAGED, Outcome, Staging, content, names
 from iacalls_cli.queries import load_query
 
 TAKEN = "another row has this key, or this one was changed since"
@@ -28,51 +27,43 @@ class Returning(Staging):
             self.number()
             self.count_live()
         missing = self.count(self.is_missing())
+        while self.reject() and self.destination.refers_to_itself:
+            pass  # what refers to one that cannot come back cannot either
+        inserted = 0 if self.is_dry else self.insert()
+        conflicts = self.conflicts()
         if self.is_dry:
-            reasons = self.reasons(is_own_enough=True)
-            outcome = Outcome(conflicts=self.conflicts(reasons))
-            outcome.restored = missing - len(outcome.conflicts)
-            self.parents.note(self.destination, sql.SQL("({}) IS NULL OR NOT {}").format(reasons, self.is_missing()))
-            return outcome
-        outcome = Outcome(self.insert())
-        reasons = sql.SQL("coalesce({}, {})").format(self.reasons(is_own_enough=False), sql.Literal(REFUSED))
-        outcome.conflicts = self.conflicts(reasons)
-        if len(outcome.conflicts) != missing - outcome.restored:
+            self.parents.note(self.destination, sql.SQL("c.{} IS NULL").format(REASON))
+            return Outcome(missing - len(conflicts), conflicts)
+        if len(conflicts) != missing - inserted:
             fired = ", ".join(self.destination.fired("on_insert")) or "a default or a rule of it"
             raise DatabaseError(
                 f"{fired} on {self.destination.relation} changes rows as they come back",
                 "disable it for the time of the undo and undo again; what is back is as it was",
             )
         self.parents.note(self.destination, sql.SQL("true"))
-        return outcome
+        return Outcome(inserted, conflicts)
+
+    def reject(self) -> int:
+        """Note why rows cannot come back; returns of how many more."""
+        statement = sql.SQL(
+            "UPDATE {staged} AS u SET {reason} = r.reason FROM ("
+            "SELECT c.ctid AS place, {reasons} AS reason FROM {staged} AS c WHERE c.{reason} IS NULL AND {missing}"
+            ") AS r WHERE u.ctid = r.place AND r.reason IS NOT NULL"
+        ).format(staged=STAGED, reason=REASON, reasons=self.reasons(), missing=self.is_missing())
+        return self.connection.execute(statement).rowcount
 
     def insert(self) -> int:
         """Insert the rows that are not there, where nothing is in their place; returns how many that were."""
-        try:
-            with self.connection.transaction():
-                return self.insert_some(is_own_enough=True)
-        except psycopg.errors.ForeignKeyViolation:  # by rows that refer to one of these that cannot come back
-            inserted = 0
-            while more := self.insert_some(is_own_enough=False):
-                inserted += more
-            return inserted
-
-    def insert_some(self, *, is_own_enough: bool) -> int:
-        """Insert the missing rows whose parents are there, or with `is_own_enough` come with them."""
-        parents = [
-            sql.SQL("AND NOT {}").format(self.is_orphan(key, is_own_enough=is_own_enough))
-            for key in self.destination.keys
-        ]
         statement = sql.SQL(
             "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {staged} AS c"
-            " WHERE {missing} {parents} ON CONFLICT DO NOTHING"
+            " WHERE c.{reason} IS NULL AND {missing} ON CONFLICT DO NOTHING"
         ).format(
             table=self.destination.relation.identifier,
             columns=names(self.destination.written),
             values=names(self.destination.written, "c"),
             staged=STAGED,
+            reason=REASON,
             missing=self.is_missing(),
-            parents=sql.SQL(" ").join(parents),
         )
         inserted = self.connection.execute(statement).rowcount
         if not self.destination.file.key:
@@ -138,15 +129,15 @@ class Returning(Staging):
             )
         )
 
-    def conflicts(self, reasons: sql.Composable) -> list[tuple[str, str]]:
-        """The keys of the rows that are missing for a reason, and that."""
-        statement = sql.SQL(
-            "SELECT key, reason FROM (SELECT {key} AS key, {reasons} AS reason FROM {staged} AS c WHERE {missing}) AS r"
-            " WHERE reason IS NOT NULL"
-        ).format(key=self.key_text(), reasons=reasons, staged=STAGED, missing=self.is_missing())
+    def conflicts(self) -> list[tuple[str, str]]:
+        """The keys of the rows that could not come back, or did not, and why."""
+        left = sql.SQL("c.{} IS NOT NULL").format(REASON) if self.is_dry else self.is_missing()
+        statement = sql.SQL("SELECT {}, coalesce(c.{}, {}) FROM {} AS c WHERE {}").format(
+            self.key_text(), REASON, sql.Literal(REFUSED), STAGED, left
+        )
         return list(self.connection.execute(statement))
 
-    def reasons(self, *, is_own_enough: bool) -> sql.Composable:
+    def reasons(self) -> sql.Composable:
         """Why a row cannot come back; NULL where nothing is known against it."""
         cases: list[sql.Composable] = []
         if self.destination.file.key:
@@ -156,7 +147,7 @@ class Returning(Staging):
                 )
             )
         cases += [
-            sql.SQL("WHEN {} THEN {}").format(self.is_orphan(key, is_own_enough=is_own_enough), self.gone_reason(key))
+            sql.SQL("WHEN {} THEN {}").format(self.is_orphan(key), self.gone_reason(key))
             for key in self.destination.keys
         ]
         indexes = fetch(self.connection, load_query("maintain/unique-indexes"), {"oid": self.destination.relation.oid})
@@ -168,7 +159,7 @@ class Returning(Staging):
                     sql.Literal(f"another row has the same {told}"),
                 )
             )
-        return sql.SQL("CASE {} END").format(sql.SQL(" ").join(cases)) if cases else sql.SQL("NULL")
+        return sql.SQL("CASE {} END").format(sql.SQL(" ").join(cases)) if cases else sql.SQL("NULL::text")
 
     def is_taken(self, expressions: list[str], operators: list[str], predicate: str) -> sql.Composed:
         """Whether a live row has what a unique index compares of a staged row c."""

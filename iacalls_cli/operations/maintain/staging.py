@@ -15,8 +15,8 @@ from iacalls_cli.operations.maintain.references import ForeignKey, Schema
 
 STAGED = sql.Identifier("pg_temp", "iacalls_rows")
 SEEN, LIVE = sql.Identifier("pg_temp", "iacalls_seen"), sql.Identifier("pg_temp", "iacalls_live")
-# Of equal rows of a table without a key, the how-manieth one this is; the place of a row's live one.
-NUMBER, PLACE = sql.Identifier("iacalls number"), sql.Identifier("iacalls place")
+# Which of equal rows of a table without a key this is, the place of its live row, and why it cannot come back.
+NUMBER, PLACE, REASON = map(sql.Identifier, ("iacalls number", "iacalls place", "iacalls reason"))
 IS_BACK = sql.Identifier("iacalls is back")
 
 
@@ -69,10 +69,10 @@ class Parents:
                     )
                 )
 
-    def has(self, key: ForeignKey, *, back: bool) -> sql.Composable:
+    def has(self, key: ForeignKey, *, back: bool) -> sql.Composed:
         """Whether a row c refers to one of these rows, or with `back` to one that is back."""
         if key.oid not in self.keys:
-            return sql.SQL("false")
+            return sql.Composed([sql.SQL("false")])
         return sql.SQL("EXISTS (SELECT FROM {} AS p WHERE {} AND (p.{} OR NOT {}))").format(
             self.keys[key.oid], sql.SQL(key.condition), IS_BACK, sql.Literal(back)
         )
@@ -94,8 +94,8 @@ class Staging(ABC):
 
     def open(self) -> None:
         """Empty staging tables, for one more time through the file."""
-        columns = sql.SQL("{}, NULL::bigint AS {}, NULL::tid AS {} FROM {}").format(
-            names(self.destination.file.columns), NUMBER, PLACE, self.destination.relation.identifier
+        columns = sql.SQL("{}, NULL::bigint AS {}, NULL::tid AS {}, NULL::text AS {} FROM {}").format(
+            names(self.destination.file.columns), NUMBER, PLACE, REASON, self.destination.relation.identifier
         )
         make_table(self.connection, "iacalls_rows", columns)
         for name in ("iacalls_seen", "iacalls_live"):
@@ -148,20 +148,16 @@ class Staging(ABC):
         key = self.destination.file.key or self.destination.file.columns[:3]
         return sql.SQL("concat_ws(', ', {})").format(names(key, "c"))
 
-    def is_orphan(self, key: ForeignKey, *, is_own_enough: bool) -> sql.Composed:
-        """Whether what a staged row c refers to is gone; with `is_own_enough`, also from the staged rows.
-
-        A row may always refer to itself.
-        """
+    def is_orphan(self, key: ForeignKey) -> sql.Composed:
+        """Whether what a staged row c refers to is gone, and does not come with it."""
         parent = self.schema.relations[key.parent]
-        others: sql.Composable = self.parents.has(key, back=True) if self.is_dry else sql.SQL("false")
+        ways = [sql.SQL("EXISTS (SELECT FROM {} AS p WHERE {})").format(parent.only, sql.SQL(key.condition))]
+        if self.is_dry:
+            ways.append(self.parents.has(key, back=True))
         if parent.top == self.destination.relation.top:
-            which = sql.SQL("true" if is_own_enough else "p.ctid = c.ctid")
-            own = sql.SQL("EXISTS (SELECT FROM {} AS p WHERE {} AND {})").format(STAGED, sql.SQL(key.condition), which)
-            others = sql.SQL("{} OR {}").format(others, own)
-        return sql.SQL("({filled} AND NOT (EXISTS (SELECT FROM {parent} AS p WHERE {condition}) OR {others}))").format(
-            filled=is_filled(key), parent=parent.only, condition=sql.SQL(key.condition), others=others
-        )
+            own = sql.SQL("EXISTS (SELECT FROM {} AS p WHERE {} AND p.{} IS NULL)")
+            ways.append(own.format(STAGED, sql.SQL(key.condition), REASON))
+        return sql.SQL("({} AND NOT ({}))").format(is_filled(key), sql.SQL(" OR ").join(ways))
 
     def gone_reason(self, key: ForeignKey) -> sql.Literal:
         """What is told of a row whose parent is gone."""

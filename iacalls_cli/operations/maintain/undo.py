@@ -27,8 +27,10 @@ from iacalls_cli.operations.maintain.staging import Outcome, Parents, Staging
 from iacalls_cli.operations.maintain.sweep import LOCK_WAIT, SILENCE, Progress
 
 FIRST_ROWS = 1000.0
-# Each batch of a table without a key reads that table.
-KEYLESS_ROWS = 20_000.0
+# Each batch of a table without a key reads that table; and rows that wait for one another have to meet in one.
+KEYLESS_ROWS, WAITING_ROWS = 20_000.0, 50_000.0
+# In memory at once.
+BATCH_BYTES = 16 << 20
 NAMED_CONFLICTS = 1000
 # What a single row may be to blame for: values that do not fit, and constraints.
 ROWS_FAULTS = ("22", "23")
@@ -107,23 +109,19 @@ class Undo:
                 if one.file.action == action
             }
             # A row may refer to one that comes later: of its own table, or where foreign keys go round in a circle.
-            is_repeated = is_circle or any(map(self.refers_to_itself, waiting.values()))
-            left = -1
+            is_repeated = is_circle or any(one.destination.refers_to_itself for one in waiting.values())
+            left, least = -1, 0.0
             while waiting:
                 for number, staging in waiting.items():
-                    self.return_file(number, staging)
+                    self.return_file(number, staging, least)
+                least = WAITING_ROWS
                 waiting = {number: one for number, one in waiting.items() if self.result.files[number].conflicts}
                 before, left = left, sum(self.result.files[number].conflicts for number in waiting)
                 if not is_repeated or left == before:
                     break
 
-    def refers_to_itself(self, staging: Staging) -> bool:
-        """Whether rows of a table refer to others of it."""
-        own = staging.destination.relation.top
-        return any(self.schema.relations[key.parent].top == own for key in staging.destination.keys)
-
-    def return_file(self, number: int, staging: Staging) -> None:
-        """Put the rows of one file back."""
+    def return_file(self, number: int, staging: Staging, least: float) -> None:
+        """Put the rows of one file back, at least so many in a transaction."""
         destination, returned = staging.destination, self.result.files[number]
         named: list[Conflict] = []
         self.result.named[number] = named
@@ -131,7 +129,7 @@ class Undo:
         if self.is_dry:
             returned.restored = 0
         staging.open()
-        for outcome, count in self.batches(staging):
+        for outcome, count in self.batches(staging, least):
             returned.restored += outcome.restored
             returned.conflicts += len(outcome.conflicts)
             done += count
@@ -139,21 +137,32 @@ class Undo:
             self.progress(f"{destination.relation} ({destination.file.action})", done, returned.rows)
         returned.present = returned.rows - returned.restored - returned.conflicts
 
-    def batches(self, staging: Staging) -> Iterator[tuple[Outcome, int]]:
+    def batches(self, staging: Staging, least: float) -> Iterator[tuple[Outcome, int]]:
         """Put rows back in transactions of a fifth of a second: what became of each, and how many rows it had."""
         destination = staging.destination
         # A row that lost two references, one after the other, gets the last one back first.
         parts = list(destination.parts)
         groups = [parts] if destination.file.action == "deleted" else [[part] for part in reversed(parts)]
-        least = FIRST_ROWS / 4 if destination.file.key else KEYLESS_ROWS
+        least = max(least, FIRST_ROWS / 4 if destination.file.key else KEYLESS_ROWS)
         pace = Pace(max(FIRST_ROWS, least), least=least)
         for group in groups:
             lines = read_lines(self.archive.folder, destination, group)
-            while batch := list(islice(lines, int(pace.width))):
+            while batch := take(lines, int(pace.width)):
                 began = time.monotonic()
                 outcome = put_back(staging, batch)
                 pace.took(time.monotonic() - began)
                 yield outcome, len(batch)
+
+
+def take(lines: Iterator[bytes], rows: int) -> list[bytes]:
+    """The next so many lines, or fewer long ones."""
+    batch, size = [], 0
+    for line in islice(lines, rows):
+        batch.append(line)
+        size += len(line)
+        if size > BATCH_BYTES:
+            break
+    return batch
 
 
 def put_back(staging: Staging, lines: Sequence[bytes]) -> Outcome:
