@@ -106,7 +106,7 @@ def test_durations_are_read_before_anything_runs(owner, iacalls, configure, text
 
 @pytest.mark.parametrize("option", ["--max-duration", "--pause", "--keep-archives"])
 @pytest.mark.parametrize("value", ["", "30", "soon", "-1d"])
-def test_durations_of_the_command_line(owner, iacalls, option, value):
+def test_durations_of_the_command_line(iacalls, option, value):
     outcome = iacalls("maintain", "cleanup", option, value)
     assert outcome.code == 2
     assert f"{option} is not a duration: {value}".strip() in outcome.error
@@ -115,7 +115,7 @@ def test_durations_of_the_command_line(owner, iacalls, option, value):
 @pytest.mark.parametrize(
     ("option", "value"), [("--days", "0"), ("--days", "36501"), ("--failed-call-days", "-1"), ("--days", "x")]
 )
-def test_days_of_the_command_line(owner, iacalls, option, value):
+def test_days_of_the_command_line(iacalls, option, value):
     outcome = iacalls("maintain", "cleanup", option, value)
     assert outcome.code == 2
     assert option in outcome.error
@@ -130,49 +130,49 @@ def test_a_file_in_the_current_folder_may_not_decide_on_deleting(owner, iacalls)
     assert iacalls("maintain", "cleanup", "--dry-run").code == 0
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "true) OR (true",
-        "false) UNION SELECT (true",
-        "true UNION SELECT true",
-        "true; DROP TABLE public.users",
-        "true; SELECT true",
-        "true); DROP TABLE public.users; --",
-        "true OR true) --",
-        "true /*",
-        "'open",
-        "$$open",
-        '"open',
-        "true ORDER BY 1",
-        "true LIMIT 1",
-        "true FOR UPDATE",
-        "true AS x",
-        "true, true",
-        "DISTINCT true",
-        "*",
-        "1",
-        "NULL::text",
-        "count(*) > 0",
-        "row_number() OVER () > 1",
-        "generate_series(1, 2) > 0",
-        "no_such_column = 1",
-        "other.created_at IS NULL",
-        "status == 'x'",
-        "DELETE FROM public.users",
-        "(WITH x AS (DELETE FROM public.users RETURNING 1) SELECT true FROM x)",
-        "now() > (SELECT max(created_at) FROM no_such_table)",
-        "$1",
-    ],
+NO_CONDITIONS = (
+    "true) OR (true",
+    "false) UNION SELECT (true",
+    "true UNION SELECT true",
+    "true; DROP TABLE public.users",
+    "true; SELECT true",
+    "true); DROP TABLE public.users; --",
+    "true OR true) --",
+    "true /*",
+    "'open",
+    "$$open",
+    '"open',
+    "true ORDER BY 1",
+    "true LIMIT 1",
+    "true FOR UPDATE",
+    "true AS x",
+    "true, true",
+    "DISTINCT true",
+    "*",
+    "1",
+    "NULL::text",
+    "count(*) > 0",
+    "row_number() OVER () > 1",
+    "generate_series(1, 2) > 0",
+    "no_such_column = 1",
+    "other.created_at IS NULL",
+    "status == 'x'",
+    "DELETE FROM public.users",
+    "(WITH x AS (DELETE FROM public.users RETURNING 1) SELECT true FROM x)",
+    "now() > (SELECT max(created_at) FROM no_such_table)",
+    "$1",
 )
-def test_a_filter_is_one_condition_or_nothing(owner, plan, text):
+
+
+def test_a_filter_is_one_condition_or_nothing(owner, plan):
     users = rows_of(owner, "users")
-    outcome = plan(filter=text)
-    assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.error.startswith(
-        "iacalls: error: rule quejas: its filter is not a condition over whatsapp_conversations"
-    )
-    assert "Hint: write one SQL condition" in outcome.error
+    for text in NO_CONDITIONS:
+        outcome = plan(filter=text)
+        assert (outcome.code, outcome.out) == (2, ""), text
+        assert outcome.error.startswith(
+            "iacalls: error: rule quejas: its filter is not a condition over whatsapp_conversations"
+        )
+        assert "Hint: write one SQL condition" in outcome.error
     assert rows_of(owner, "users") == users
 
 
