@@ -112,6 +112,20 @@ def test_durations_of_the_command_line(iacalls, option, value):
     assert f"{option} is not a duration: {value}".strip() in outcome.error
 
 
+@pytest.mark.parametrize("option", ["--max-duration", "--keep-archives"])
+def test_durations_that_are_nothing(owner, iacalls, configure, option):
+    outcome = iacalls("maintain", "cleanup", option, "0s")
+    assert outcome.code == 2
+    assert f"{option} cannot be 0s" in outcome.error
+    key = option.removeprefix("--").replace("-", "_")
+    configure(f"[maintain]\n{key} = '0d'")
+    assert f"maintain.{key} cannot be 0d" in iacalls("maintain", "cleanup").error
+
+
+def test_archives_may_be_kept_for_longer_than_there_was_time(owner, iacalls):
+    assert iacalls("maintain", "cleanup", "--keep-archives", "99999999d").code == 0
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--days", "0"), ("--days", "36501"), ("--failed-call-days", "-1"), ("--days", "x")]
 )
@@ -174,6 +188,18 @@ def test_a_filter_is_one_condition_or_nothing(owner, plan):
         )
         assert "Hint: write one SQL condition" in outcome.error
     assert rows_of(owner, "users") == users
+
+
+def test_a_filter_that_fails_on_a_row_is_named_and_the_row_is_not(owner, iacalls, configure):
+    owner.execute("UPDATE users SET email = 'geheim@example.com'")
+    configure(RULE.format(table="users", age_column="created_at", age="1s", filter="email::integer > 0"))
+    outcome = iacalls("maintain", "cleanup", "--only", "quejas", "--dry-run")
+    assert outcome.code == 1
+    assert "rule quejas: its filter fails on a row of users" in outcome.error
+    assert "geheim" not in outcome.err
+    writes = "nextval('public.users_id_seq') > 0"
+    configure(RULE.format(table="users", age_column="created_at", age="1s", filter=writes))
+    assert "rule quejas: its filter failed: " in iacalls("maintain", "cleanup", "--only", "quejas", "--dry-run").error
 
 
 def test_a_plan_writes_nothing_whatever_its_filter_calls(owner, plan):

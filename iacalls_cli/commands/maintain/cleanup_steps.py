@@ -16,6 +16,7 @@ from iacalls_cli.commands.maintain.cleanup_answers import (
 from iacalls_cli.commands.run import Run
 from iacalls_cli.config.file import load_config
 from iacalls_cli.database.connection import require_primary
+from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.maintain.archive import remove_folder
 from iacalls_cli.operations.maintain.archives import Archive, Archives, old_archives
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 MAX_DURATION = timedelta(hours=24)
 CLOCKS_MAY_DIFFER = timedelta(minutes=10)
+# Nothing would be deleted at all, and every archive removed at once.
+NEVER_NOTHING = "max_duration", "keep_archives"
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,14 @@ def clean_up(run: Run, wishes: Wishes) -> None:
 
 def read_wish(key: str, option: str | None, setting: str | None) -> timedelta | None:
     """A duration from the command line, else from the config file, if either names one."""
-    if option is not None:
-        return read_duration(f"--{key.replace('_', '-')}", option)
-    return None if setting is None else read_duration(f"maintain.{key}", setting)
+    text = setting if option is None else option
+    if text is None:
+        return None
+    name = f"maintain.{key}" if option is None else f"--{key.replace('_', '-')}"
+    duration = read_duration(name, text)
+    if not duration and key in NEVER_NOTHING:
+        raise UsageError(f"{name} cannot be {text}", "leave it out, or give more than nothing")
+    return duration
 
 
 def warn_of_clocks(clock: Clock, zone: str) -> None:

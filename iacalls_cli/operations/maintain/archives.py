@@ -164,7 +164,7 @@ def read_archive(folder: Path) -> Archive:
 
 def old_archives(archives: list[Archive], keep: timedelta, now: datetime) -> list[Archive]:
     """The archives that are older than they are to be kept; never one that is still being written."""
-    return [archive for archive in archives if archive.is_closed and archive.started < now - keep]
+    return [archive for archive in archives if archive.is_closed and now - archive.started > keep]
 
 
 def clear_left(directory: Path) -> None:
