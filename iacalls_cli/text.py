@@ -37,6 +37,15 @@ def relation_name(schema: str, name: str) -> str:
     return name if schema == "public" else f"{schema}.{name}"
 
 
+def count_of(number: int, one: str, many: str = "") -> str:
+    """So many of something, in words.
+
+    >>> count_of(1, "row"), count_of(1200, "row"), count_of(0, "index", "indexes")
+    ('1 row', '1,200 rows', '0 indexes')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def pretty_size(size: int) -> str:
     """Bytes for people, in PostgreSQL's units (1 kB is 1024 bytes).
 

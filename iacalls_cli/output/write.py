@@ -25,6 +25,13 @@ class Format(StrEnum):
 FOR_PEOPLE = (Format.TABLE, Format.MARKDOWN, Format.HTML)
 
 
+def without_empty_notes(table: Table, output: Format) -> Table:
+    """For people a table without its last column, the notes, where that is empty; its rows are a sequence."""
+    if output not in FOR_PEOPLE or any(row[-1] for row in table.rows):
+        return table
+    return table.only(*[column.name for column in table.columns[:-1]])
+
+
 def write_answer(
     answer: Answer, output: Format, command: str, target: Mapping[str, str], stream: TextIO | None = None
 ) -> None:

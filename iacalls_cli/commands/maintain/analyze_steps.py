@@ -5,35 +5,39 @@ from collections.abc import Sequence
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.maintain.upkeep_steps import (
     collect,
-    count_of,
     not_done,
     open_upkeep,
     open_workers,
     require_done,
     tell_barred,
-    without_empty_notes,
 )
 from iacalls_cli.commands.run import Run
 from iacalls_cli.operations.maintain.analyze import AnalyzePlan, AnalyzeResult, plan_analyze, run_analyze
+from iacalls_cli.output.write import without_empty_notes
 from iacalls_cli.table import Column, Table
+from iacalls_cli.text import count_of
 
 
 def analyze_tables(run: Run, names: Sequence[str], *, is_all: bool) -> None:
     """Analyze tables, and say what became of each."""
     with open_upkeep(run) as session:
         plan = plan_analyze(session.connection, names, is_all=is_all)
-        fresh = f"; the statistics of {count_of(plan.fresh)} are fresh, --all renews them too" if plan.fresh else ""
-        diagnostics.note(f"plan: analyze {count_of(plan.tables)}{fresh}")
+        fresh = (
+            f"; the statistics of {count_of(len(plan.fresh), 'table')} are fresh, --all renews them too"
+            if plan.fresh
+            else ""
+        )
+        diagnostics.note(f"plan: analyze {count_of(len(plan.tables), 'table')}{fresh}")
         tell_barred(session, plan.barred, "analyze")
         if run.dry_run:
             run.write(analyze_plan_table(plan))
             return
         if plan.tables:
-            run.agree(f"Analyze {count_of(plan.tables)}?")
+            run.agree(f"Analyze {count_of(len(plan.tables), 'table')}?")
         with open_workers(run, min(1, len(plan.tables))) as workers, diagnostics.progress() as progress:
             working = run_analyze(plan, workers, session.connection, progress)
             results = collect(working, len(plan.tables))
-        run.write(without_empty_notes(run, analyze_results(results)))
+        run.write(without_empty_notes(analyze_results(results), run.output))
     require_done([(str(one), one.problem) for one in results if not_done(one.state, names)], len(results), "analyzed")
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from iacalls_cli.operations.maintain.cleanup import CleanupResult
 from iacalls_cli.operations.maintain.plan import CleanupPlan, Effect, RulePlan
 from iacalls_cli.operations.maintain.sweep import Tally
-from iacalls_cli.output.write import FOR_PEOPLE, Format
+from iacalls_cli.output.write import FOR_PEOPLE, Format, without_empty_notes
 from iacalls_cli.table import Answer, Column, Table
-from iacalls_cli.text import pretty_size
+from iacalls_cli.text import count_of, pretty_size
 
 PLAN_COLUMNS = (
     Column("rule"),
@@ -39,7 +39,7 @@ RESULT_COLUMNS = (
     Column("changed", "number"),
     Column("in_use", "number"),
     Column("transactions", "number", is_wide=True),
-    Column("longest_ms", "number"),
+    Column("longest_ms", "number", is_wide=True),
     Column("is_whole", "boolean", is_wide=True),
 )
 VACUUM_COLUMNS = (
@@ -62,8 +62,8 @@ def plan_lines(plan: CleanupPlan) -> Iterator[str]:
         span = f", from {rule.oldest} to {rule.newest}" if rule.rows else ""
         size = f" ({pretty_size(rule.bytes)})" if rule.rows else ""
         yield (
-            f"plan: {bound.rule.name}: {rule.rows:,} rows{size} of {bound.rule} with {bound.rule.age_column} before "
-            f"{cut_off}{span}{fired(rule.triggers)}"
+            f"plan: {bound.rule.name}: {count_of(rule.rows, 'row')}{size} of {bound.rule} with "
+            f"{bound.rule.age_column} before {cut_off}{span}{fired(rule.triggers)}"
         )
         for effect in rule.effects:
             yield f"plan: {bound.rule.name}: with them {effect_words(effect)}"
@@ -72,13 +72,15 @@ def plan_lines(plan: CleanupPlan) -> Iterator[str]:
                 child, columns = plan.schema.relations[key.child], ", ".join(key.columns)
                 yield f"plan: {bound.rule.name}: {child} has no index on {columns}: each row that goes reads all of it"
         for kept in rule.kept:
-            yield f"plan: {bound.rule.name}: {kept.rows:,} old rows stay: {kept.reason}"
+            stay = "stays" if kept.rows == 1 else "stay"
+            yield f"plan: {bound.rule.name}: {count_of(kept.rows, 'old row')} {stay}: {kept.reason}"
 
 
 def effect_words(effect: Effect) -> str:
     """What happens to another table's rows."""
-    what = "go" if effect.action == "delete" else f"change ({effect.action})"
-    return f"{effect.rows:,} rows of {effect.table} {what} by {effect.foreign_key}{fired(effect.triggers)}"
+    ending = ("es" if effect.action == "delete" else "s") if effect.rows == 1 else ""
+    what = f"go{ending}" if effect.action == "delete" else f"change{ending} ({effect.action})"
+    return f"{count_of(effect.rows, 'row')} of {effect.table} {what} by {effect.foreign_key}{fired(effect.triggers)}"
 
 
 def fired(triggers: tuple[str, ...]) -> str:
@@ -148,7 +150,8 @@ def result_answer(plan: CleanupPlan, result: CleanupResult, output: Format) -> A
         )
         for one in result.vacuumed
     ]
-    more: dict[str, Table] = {"vacuum": Table(VACUUM_COLUMNS, vacuumed, "Vacuumed")}
+    table = without_empty_notes(Table(VACUUM_COLUMNS, vacuumed, "Vacuumed"), output)
+    more: dict[str, Table] = {"vacuum": table}
     answer = Answer(Table(RESULT_COLUMNS, rows), shown(more, output))
     if output in FOR_PEOPLE:
         return answer

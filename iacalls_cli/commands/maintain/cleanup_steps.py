@@ -1,5 +1,6 @@
 """The steps of `iacalls maintain cleanup`: rules, plan, agreement, the deed, what became of it."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,16 +32,16 @@ from iacalls_cli.operations.maintain.cleanup import (
 )
 from iacalls_cli.operations.maintain.plan import CleanupPlan, plan_cleanup
 from iacalls_cli.operations.maintain.rules import bind_rule, built_in_rules, choose_rules, configured_rules
-from iacalls_cli.text import pretty_size
+from iacalls_cli.text import count_of, pretty_size
 from iacalls_cli.values import make_clock
 
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Session
 
 MAX_DURATION = timedelta(hours=24)
-CLOCKS_MAY_DIFFER = timedelta(minutes=10)
 # Nothing would be deleted at all, and every archive removed at once.
 NEVER_NOTHING = "max_duration", "keep_archives"
+CLOCKS_MAY_DIFFER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ def clean_up(run: Run, wishes: Wishes) -> None:
         mine = archives.of(clock.database, clock.system_identifier)
         old = old_archives(mine, keep_for, datetime.now(UTC)) if keep_for is not None else []
         if old:
-            diagnostics.note(f"plan: remove {len(old)} archives older than {keep} ({pretty_size(sizes(old))})")
+            diagnostics.note(
+                f"plan: remove {count_of(len(old), 'archive')} older than {keep} ({pretty_size(sizes(old))})"
+            )
         if wishes.archive and plan.rows:
             require_room(plan, archives)
         if run.dry_run:
@@ -105,12 +108,12 @@ def clean_up(run: Run, wishes: Wishes) -> None:
         if plan.rows:
             agree(run, session, plan, archives if wishes.archive else None)
         elif old:
-            run.agree(f"Remove {len(old)} archives?")
+            run.agree(f"Remove {count_of(len(old), 'archive')}?")
         result = act(session, plan, clock, Order(archives if wishes.archive else None, longest, pause))
         if result.failure is None:
             remove(old)
         run.write(result_answer(plan, result, run.output))
-        tell(result, plan)
+        tell(run, result, plan, wishes.directory)
         tell_archives(archives, archives.of(clock.database, clock.system_identifier))
         if result.failure is not None:
             raise result.failure
@@ -146,10 +149,11 @@ def warn_of_clocks(clock: Clock, zone: str) -> None:
 def agree(run: Run, session: "Session", plan: CleanupPlan, archives: Archives | None) -> None:
     """Have the deed agreed to: y/N where an archive can undo it, the database's name where nothing can."""
     if archives is not None and all(rule.bound.rule.has_archive for rule in plan.rules if rule.rows):
-        run.agree(f"Delete {plan.rows:,} rows? `iacalls maintain undo` can put them back")
+        back = "it" if plan.rows == 1 else "them"
+        run.agree(f"Delete {count_of(plan.rows, 'row')}? `iacalls maintain undo` can put {back} back")
         return
     run.agree_by_name(
-        f"Without an archive {plan.rows:,} rows are gone for good.",
+        f"Without an archive {count_of(plan.rows, 'row')} {'is' if plan.rows == 1 else 'are'} gone for good.",
         session.place.database,
         is_embedded=session.place.is_embedded,
     )
@@ -170,18 +174,23 @@ def remove(old: Sequence[Archive]) -> None:
             diagnostics.warning(f"{archive.id} could not be removed: {error.strerror}")
 
 
-def tell(result: CleanupResult, plan: CleanupPlan) -> None:
+def tell(run: Run, result: CleanupResult, plan: CleanupPlan, directory: Path | None) -> None:
     """Say how it ended, where the rows are and what that means for the disk."""
     for problem in result.unsettled:
         diagnostics.warning(problem)
     if result.archive is not None:
-        diagnostics.note(
-            f"archived in {result.archive.folder}; `iacalls maintain undo {result.archive.id}` puts it back"
-        )
+        where = f" --directory {shlex.quote(str(directory))}" if directory else ""
+        undo = run.repeat(f"maintain undo {result.archive.id}{where}")
+        diagnostics.note(f"archived in {result.archive.folder}; {undo} puts it back")
     if result.state == "stopped":
         diagnostics.warning("stopped at --max-duration; the next run goes on")
     if in_use := sum(tally.in_use for tally in result.tallies.values()):
-        diagnostics.note(f"{in_use:,} rows were in use and stay; the next run takes them")
+        were = (
+            "was in use and stays; the next run takes it"
+            if in_use == 1
+            else "were in use and stay; the next run takes them"
+        )
+        diagnostics.note(f"{count_of(in_use, 'row')} {were}")
     for line in space_lines(plan, result):
         diagnostics.note(line)
 
@@ -189,8 +198,8 @@ def tell(result: CleanupResult, plan: CleanupPlan) -> None:
 def tell_archives(archives: Archives, mine: Sequence[Archive]) -> None:
     """Say what the archives of this database take."""
     if mine:
-        what = "archive of this database takes" if len(mine) == 1 else "archives of this database take"
-        diagnostics.note(f"{len(mine)} {what} {pretty_size(sizes(mine))} in {archives.directory}")
+        what = count_of(len(mine), "archive of this database takes", "archives of this database take")
+        diagnostics.note(f"{what} {pretty_size(sizes(mine))} in {archives.directory}")
 
 
 def sizes(archives: Sequence[Archive]) -> int:

@@ -9,16 +9,17 @@ from iacalls_cli.commands.maintain.upkeep_steps import (
     open_upkeep,
     open_workers,
     require_done,
-    without_empty_notes,
 )
 from iacalls_cli.commands.run import Run
 from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.maintain.reindex import ReindexResult
 from iacalls_cli.operations.maintain.reindexing import ReindexPlan, plan_reindex, run_reindex
-from iacalls_cli.output.write import FOR_PEOPLE
+from iacalls_cli.output.write import FOR_PEOPLE, without_empty_notes
 from iacalls_cli.table import Cell, Column, Table
-from iacalls_cli.text import pretty_size
+from iacalls_cli.text import count_of, pretty_size
+
+INDEXES = "index", "indexes"
 
 
 def reindex(run: Run, names: Sequence[str], wait: str, *, is_all: bool) -> None:
@@ -28,14 +29,14 @@ def reindex(run: Run, names: Sequence[str], wait: str, *, is_all: bool) -> None:
         plan = plan_reindex(session.connection, names, is_all=is_all)
         tell_plan(plan)
         if run.dry_run:
-            run.write(plan_table(plan, has_fine=run.output not in FOR_PEOPLE))
+            run.write(without_empty_notes(plan_table(plan, has_fine=run.output not in FOR_PEOPLE), run.output))
             return
         if plan.leftovers or plan.tasks:
-            run.agree(f"Rebuild {count_of(plan.tasks)}?" if plan.tasks else "Remove what was left?")
+            run.agree(f"Rebuild {count_of(len(plan.tasks), *INDEXES)}?" if plan.tasks else "Remove what was left?")
         with open_workers(run, 1) as (worker,), diagnostics.progress() as progress:
             working = run_reindex(plan, worker, session.connection, patience, progress, diagnostics.note)
             results = collect(working, len(plan.leftovers) + len(plan.tasks))
-        run.write(without_empty_notes(run, results_table(results)))
+        run.write(without_empty_notes(results_table(results), run.output))
     problems = [(one.index, one.problem) for one in results if one.state == "failed"]
     require_done(problems, len(results), "rebuilt or removed")
 
@@ -48,20 +49,23 @@ def read_wait(text: str) -> str:
     return f"{seconds:.0f}s"
 
 
-def count_of(indexes: Sequence[object]) -> str:
-    """So many indexes, in words."""
-    return "1 index" if len(indexes) == 1 else f"{len(indexes)} indexes"
-
-
 def tell_plan(plan: ReindexPlan) -> None:
     """The plan in a line, and what is left alone."""
     if plan.leftovers:
         named = ", ".join(map(str, plan.leftovers[:NAMED]))
-        diagnostics.note(f"plan: remove {count_of(plan.leftovers)} that an unfinished REINDEX left: {named}")
-    fine = f"; {count_of(plan.fine)} do not need it" if plan.fine else ""
-    unknown = f"; of {count_of(plan.unknown)} nobody can tell (no statistics, or no B-tree)" if plan.unknown else ""
+        diagnostics.note(
+            f"plan: remove {count_of(len(plan.leftovers), *INDEXES)} that an unfinished REINDEX left: {named}"
+        )
+    fine = f"; {count_of(len(plan.fine), *INDEXES)} do not need it" if plan.fine else ""
+    unknown = (
+        f"; of {count_of(len(plan.unknown), *INDEXES)} nobody can tell (no statistics, or no B-tree)"
+        if plan.unknown
+        else ""
+    )
     also = ", --all rebuilds them too" if plan.fine or plan.unknown else ""
-    diagnostics.note(f"plan: rebuild {count_of(plan.tasks)} ({pretty_size(plan.size)}){fine}{unknown}{also}")
+    diagnostics.note(
+        f"plan: rebuild {count_of(len(plan.tasks), *INDEXES)} ({pretty_size(plan.size)}){fine}{unknown}{also}"
+    )
     reasons: dict[str, list[object]] = {}
     for suspect in plan.skipped:
         reasons.setdefault(suspect.reason, []).append(suspect.index)

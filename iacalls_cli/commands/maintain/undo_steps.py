@@ -18,9 +18,9 @@ from iacalls_cli.operations.maintain.cleanup import Clock, only_cleanup, read_cl
 from iacalls_cli.operations.maintain.references import read_schema
 from iacalls_cli.operations.maintain.settling import settle_archive, verify_archive
 from iacalls_cli.operations.maintain.undo import Conflict, Returned, Undo, UndoResult
-from iacalls_cli.output.write import FOR_PEOPLE
+from iacalls_cli.output.write import FOR_PEOPLE, without_empty_notes
 from iacalls_cli.table import Answer, Column, Table, table_of
-from iacalls_cli.text import pretty_size
+from iacalls_cli.text import count_of, pretty_size
 
 SHOWN_CONFLICTS = 20
 
@@ -52,11 +52,10 @@ def list_runs(run: Run, directory: Path | None) -> None:
         )
         for archive in found
     ]
-    table = Table(columns, rows)
-    if run.output in FOR_PEOPLE and not any(archive.problem for archive in found):
-        table = table.only(*[column.name for column in columns[:-1]])
-    run.write(table)
-    diagnostics.note(f"{len(found)} archives take {pretty_size(sizes(found))} in {archives.directory}")
+    run.write(without_empty_notes(Table(columns, rows), run.output))
+    diagnostics.note(
+        f"{count_of(len(found), 'archive takes', 'archives take')} {pretty_size(sizes(found))} in {archives.directory}"
+    )
 
 
 def undo_run(run: Run, run_id: str, directory: Path | None) -> None:

@@ -12,9 +12,9 @@ from iacalls_cli.operations.maintain.full import estimated_seconds, needed_bytes
 from iacalls_cli.operations.maintain.tables import TableState
 from iacalls_cli.operations.maintain.vacuum import VacuumResult
 from iacalls_cli.operations.maintain.vacuuming import VacuumPlan, plan_vacuum, run_vacuum
-from iacalls_cli.output.write import FOR_PEOPLE
+from iacalls_cli.output.write import without_empty_notes
 from iacalls_cli.table import Cell, Column, Table
-from iacalls_cli.text import pretty_size
+from iacalls_cli.text import count_of, pretty_size
 
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Connection, Session
@@ -50,26 +50,19 @@ def vacuum_tables(run: Run, names: Sequence[str], *, is_full: bool, jobs: int) -
         plan = plan_vacuum(session.connection, names, is_full=is_full)
         tell_vacuum_plan(session, plan, jobs)
         if run.dry_run:
-            run.write(vacuum_plan_table(plan))
+            run.write(without_empty_notes(vacuum_plan_table(plan), run.output))
             return
         agree_to_vacuum(run, session, plan)
         with open_workers(run, min(jobs, len(plan.tables))) as workers, diagnostics.progress() as progress:
             working = run_vacuum(plan, workers, session.connection, progress)
             results = collect(working, len(plan.tables))
-        run.write(without_empty_notes(run, vacuum_results(results)))
+        run.write(without_empty_notes(vacuum_results(results), run.output))
         for result in results:
             if result.held_back and result.after:
                 diagnostics.warning(
                     f"{result}: {result.after.dead_rows:,} dead rows stay, for {result.held_back} may still see them"
                 )
     require_done([(str(one), one.problem) for one in results if not_done(one.state, names)], len(results), "vacuumed")
-
-
-def without_empty_notes(run: Run, table: Table) -> Table:
-    """The table for people without its last column, the notes, where that is empty."""
-    if run.output not in FOR_PEOPLE or any(row[-1] for row in table.rows):
-        return table
-    return table.only(*[column.name for column in table.columns[:-1]])
 
 
 def not_done(state: str, names: Sequence[str]) -> bool:
@@ -103,13 +96,13 @@ def collect(working: Generator[Result, None, None], count: int) -> list[Result]:
 def tell_vacuum_plan(session: "Session", plan: VacuumPlan, jobs: int) -> None:
     """The plan in a line, and what --full costs."""
     needy = [f"{table} ({why})" for table in plan.tables if (why := table.need()[1])]
-    way = "one after the other" if jobs == 1 else f"{min(jobs, len(plan.tables))} at a time"
+    at_once = min(jobs, len(plan.tables))
+    way = f", {at_once} at a time" if at_once > 1 else ", one after the other" if len(plan.tables) > 1 else ""
     first = f"; most in need: {', '.join(needy[:NAMED])}" if needy and not plan.is_full else ""
     kind = "rewrite (VACUUM FULL)" if plan.is_full else "vacuum"
-    diagnostics.note(f"plan: {kind} {count_of(plan.tables)} ({pretty_size(plan.size)}), {way}{first}")
-    if plan.barred:
-        diagnostics.warning(f"the role {session.connection.info.user} may not vacuum {name_some(plan.barred)}; skipped")
-    if plan.is_full:
+    diagnostics.note(f"plan: {kind} {count_of(len(plan.tables), 'table')} ({pretty_size(plan.size)}){way}{first}")
+    tell_barred(session, plan.barred, "vacuum")
+    if plan.is_full and plan.tables:
         is_room_known = require_room(session.connection, plan.tables)
         diagnostics.warning(
             "each table is locked (ACCESS EXCLUSIVE): nobody can read or write it until it is rewritten, in all "
@@ -133,15 +126,10 @@ def agree_to_vacuum(run: Run, session: "Session", plan: VacuumPlan) -> None:
     if not plan.tables:
         diagnostics.note("there is no table to vacuum")
     elif plan.is_full:
-        question = f"Nobody can use {count_of(plan.tables)} of {session.place.database} meanwhile."
+        question = f"Nobody can use {name_some(plan.tables)} of {session.place.database} meanwhile."
         run.agree_by_name(question, session.place.database, is_embedded=session.place.is_embedded)
     else:
-        run.agree(f"Vacuum {count_of(plan.tables)}?")
-
-
-def count_of(tables: Sequence[object]) -> str:
-    """So many tables, in words."""
-    return "1 table" if len(tables) == 1 else f"{len(tables)} tables"
+        run.agree(f"Vacuum {count_of(len(plan.tables), 'table')}?")
 
 
 def name_some(tables: Sequence[TableState]) -> str:
@@ -171,7 +159,8 @@ def vacuum_plan_table(plan: VacuumPlan) -> Table:
         Column("verdict"),
         Column("reason", "prose"),
     )
-    rows = [(str(table), table.size, table.live_rows, table.dead_rows, "vacuum", table.need()[1])
+    verdict = "rewrite" if plan.is_full else "vacuum"
+    rows = [(str(table), table.size, table.live_rows, table.dead_rows, verdict, "" if plan.is_full else table.need()[1])
             for table in plan.tables]  # fmt: skip
     rows += [(str(table), table.size, table.live_rows, table.dead_rows, "skip", "this role may not")
              for table in plan.barred]  # fmt: skip
