@@ -17,9 +17,12 @@ from iacalls_cli.text import one_line, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 RED, YELLOW, PLAIN = "1;31", "33", ""
 WAITING_SECONDS = 1.0
+# Rich cuts what is higher than the terminal at its lower end, where the step at work is.
+MOST_BARS = 10
 # user:password@ in a URI, and password=… in a conninfo string.
 URI_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*@")
 CONNINFO_PASSWORD = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
@@ -154,12 +157,17 @@ def progress() -> Iterator[Progress]:
         yield lambda step, done, total: None
     elif sys.stderr.isatty():
         with rich_progress() as bars:
-            tasks: dict[str, object] = {}
+            tasks: dict[str, TaskID] = {}
 
             def draw(step: str, done: int, total: int) -> None:
                 if step not in tasks:
+                    for task in [task for task in bars.tasks if task.finished][
+                        : max(0, len(bars.tasks) + 1 - MOST_BARS)
+                    ]:
+                        bars.remove_task(task.id)
                     tasks[step] = bars.add_task(step, total=total)
-                bars.update(tasks[step], completed=done, total=total)  # type: ignore[arg-type]  # TaskID is an int
+                if tasks[step] in bars.task_ids:
+                    bars.update(tasks[step], completed=done, total=total)
 
             yield draw
     else:

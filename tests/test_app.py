@@ -1,5 +1,6 @@
 """The command line as a whole: start-up, help, errors, exit codes, the environment."""
 
+import io
 import os
 import re
 import signal
@@ -430,3 +431,26 @@ def test_the_password_is_never_in_the_arguments_of_a_process(server, database):
 
 def test_run_returns_the_exit_code():
     assert run(["--version"]) == 0
+
+
+class Terminal(io.StringIO):
+    """A terminal for progress bars."""
+
+    def isatty(self):
+        return True
+
+
+def test_the_step_at_work_is_on_the_screen_however_many_there_are(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", screen := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("LINES", "24")
+    with diagnostics.progress() as progress:
+        for number in range(30):
+            progress(f"index {number}.", 0, 1)
+            drawn = screen.getvalue()
+            frame = drawn[drawn.rfind("\r") :]
+            assert f"index {number}." in frame
+            assert frame.count("index ") <= diagnostics.MOST_BARS
+            progress(f"index {number}.", 1, 1)
+        progress("index 0.", 1, 1)  # one that is gone from the screen
+    assert "..." not in screen.getvalue()
