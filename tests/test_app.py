@@ -145,6 +145,10 @@ def test_completion_of_commands_reports_and_tables(tmp_path):
     (tmp_path / "iacalls.toml").write_text("broken")
     assert complete("iacalls db tables --profile st") == []
     assert "stats" in complete("iacalls report st")
+    assert complete("iacalls maintain vacuum call") == ["call_records"]
+    assert complete("iacalls maintain vacuum client_") == ["client_groups"]
+    assert complete("iacalls maintain reindex clients") == ["clients", "clients_pkey"]
+    assert complete("iacalls maintain cleanup --only f") == ["failed-calls"]
 
 
 def test_the_completion_is_installed(tmp_path):

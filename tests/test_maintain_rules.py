@@ -191,22 +191,21 @@ def test_a_filter_is_one_condition_or_nothing(owner, plan):
 
 
 def test_a_filter_that_fails_on_a_row_is_named_and_the_row_is_not(owner, iacalls, configure):
-    owner.execute("UPDATE users SET email = 'geheim@example.com'")
+    owner.execute("UPDATE users SET email = 'geheim@example.com', created_at = '2020-01-01'")
     configure(RULE.format(table="users", age_column="created_at", age="1s", filter="email::integer > 0"))
     outcome = iacalls("maintain", "cleanup", "--only", "quejas", "--dry-run")
     assert outcome.code == 1
     assert "rule quejas: its filter fails on a row of users" in outcome.error
     assert "geheim" not in outcome.err
-    writes = "nextval('public.users_id_seq') > 0"
-    configure(RULE.format(table="users", age_column="created_at", age="1s", filter=writes))
-    assert "rule quejas: its filter failed: " in iacalls("maintain", "cleanup", "--only", "quejas", "--dry-run").error
 
 
 def test_a_plan_writes_nothing_whatever_its_filter_calls(owner, plan):
     before = owner.execute("SELECT last_value FROM users_id_seq").fetchone()
     outcome = plan(filter="nextval('public.users_id_seq') > 0")
     assert outcome.code == 1
-    assert "cannot execute nextval() in a read-only transaction" in outcome.error
+    assert (
+        "rule quejas: its filter cannot be asked: cannot execute nextval() in a read-only transaction" in outcome.error
+    )
     assert owner.execute("SELECT last_value FROM users_id_seq").fetchone() == before
 
 

@@ -38,6 +38,21 @@ def complete_runs() -> list[str]:
         return []
 
 
+def complete_tables() -> list[str]:
+    """The tables of the documented schema, for completion; a view has nothing to maintain."""
+    from iacalls_cli.operations.db.expected import expected_catalogue
+
+    return sorted(key.relation for key in expected_catalogue() if key.kind == "table")
+
+
+def complete_indexes() -> list[str]:
+    """The tables of the documented schema, then its indexes, for completion."""
+    from iacalls_cli.operations.db.expected import expected_catalogue
+
+    kinds = ("index", "primary key", "unique")
+    return [*complete_tables(), *sorted(key.name for key in expected_catalogue() if key.kind in kinds)]
+
+
 def read_directory(text: str) -> Path:
     """The folder an option names; an empty one is a variable that was not set in a script, not this folder."""
     if not text:

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from iacalls_cli.commands.maintain.group import app
+from iacalls_cli.commands.maintain.group import app, complete_indexes, complete_tables
 from iacalls_cli.commands.run import CONFIRM_OPTIONS, OUTPUT_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
 from iacalls_cli.errors import UsageError
-from iacalls_cli.options import complete_tables
 
 Tables = Annotated[
     list[str] | None,
@@ -107,7 +106,7 @@ def reindex(
         typer.Argument(
             metavar="[TABLE|INDEX]...",
             help="Indexes, or tables for all of theirs.",
-            autocompletion=complete_tables,
+            autocompletion=complete_indexes,
             show_default=False,
         ),
     ] = None,

@@ -1,7 +1,6 @@
 """What a cleanup would do, counted: rows and bytes, what goes with them, what changes, what stays and why."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from psycopg import sql
@@ -9,19 +8,16 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.access import require_access, require_places
 from iacalls_cli.operations.maintain.closure import Closure, union
 from iacalls_cli.operations.maintain.protection import Protection, read_protections
 from iacalls_cli.operations.maintain.ranges import primary_key
 from iacalls_cli.operations.maintain.references import CASCADE, CHANGES, Schema, read_schema
-from iacalls_cli.operations.maintain.rules import BoundRule
+from iacalls_cli.operations.maintain.rules import BoundRule, naming_filter
 from iacalls_cli.queries import load_query
 
 # The header of a row and its pointer on the page, both aligned.
 ROW_BYTES = 28
-# The class of the errors that name a value: 22P02 a text that is no number, 22012 a division by zero.
-DATA_EXCEPTION = "22"
 
 
 @dataclass(frozen=True)
@@ -96,24 +92,9 @@ def plan_cleanup(connection: Connection, rules: Sequence[BoundRule]) -> CleanupP
         for bound in rules:
             closure = find_closure(connection, schema, protections, bound)
             meeting = [plan.gone for plan in plans if plan.rows and plan.closure.emptied & closure.looked_at]
-            with naming_rule(bound):
+            with naming_filter(bound.rule):
                 plans.append(plan_rule(connection, bound, closure, union(meeting) if meeting else None))
     return CleanupPlan(schema, tuple(plans))
-
-
-@contextmanager
-def naming_rule(bound: BoundRule) -> Iterator[None]:
-    """Say of which rule the filter fails on a row; not with which value, which is somebody's telephone number."""
-    try:
-        with database_errors():
-            yield
-    except DatabaseError as error:
-        if not bound.rule.filter:
-            raise
-        is_of_a_value = error.sqlstate.startswith(DATA_EXCEPTION)
-        what = f"fails on a row of {bound.rule}" if is_of_a_value else f"failed: {error.message}"
-        hint = "a cast or a division meets a value that it does not take" if is_of_a_value else error.hint
-        raise DatabaseError(f"rule {bound.rule.name}: its filter {what}", hint, error.sqlstate) from None
 
 
 def find_closure(

@@ -3,7 +3,8 @@
 A rule is checked against the live schema before anything runs, and its cut-off is fixed then.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -24,6 +25,8 @@ AGE_TYPES = ("timestamp without time zone", "timestamp with time zone", "date")
 # Deleting a client sets call_records.client_id to NULL, and the trigger makes updated_at of
 # calls that are 90 days old today's.
 NEVER_AN_AGE = "updated_at"
+# A text that is no number, a division by zero: the message may name the value. And what a function that writes meets.
+DATA_EXCEPTION, READ_ONLY = "22", "25006"
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,21 @@ def check_filter(connection: Connection, rule: Rule) -> None:
             f"rule {rule.name}: its filter is not a condition over {rule}: {error.message}",
             "write one SQL condition, like status = 'failed'; other tables and operators with their schema",
         ) from None
+
+
+@contextmanager
+def naming_filter(rule: Rule) -> Iterator[None]:
+    """Say of which rule the filter fails on a row, and not with which value, which is somebody's telephone number."""
+    try:
+        with database_errors():
+            yield
+    except DatabaseError as error:
+        if not rule.filter or not error.sqlstate.startswith((DATA_EXCEPTION, READ_ONLY)):
+            raise
+        is_of_a_value = error.sqlstate.startswith(DATA_EXCEPTION)
+        what = f"fails on a row of {rule}" if is_of_a_value else f"cannot be asked: {error.message}"
+        hint = "make it a condition that every row can be asked, and that changes nothing"
+        raise DatabaseError(f"rule {rule.name}: its filter {what}", hint) from None
 
 
 def cut_off_of(rule: Rule, now: datetime, zone: tzinfo, age_type: str) -> tuple[datetime, str]:
