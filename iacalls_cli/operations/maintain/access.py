@@ -6,6 +6,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.closure import Closure
+from iacalls_cli.operations.maintain.ranges import primary_key
 from iacalls_cli.queries import load_query
 
 OWNERS_ROLE = "use the role that owns the tables"
@@ -41,11 +42,14 @@ def require_rights(connection: Connection, rule: str, table: str, oid: int, want
         )
 
 
-def require_places(rule: str, closure: Closure) -> None:
-    """Raise `DatabaseError` for rows that are not on this server alone, where they would have to be locked."""
+def require_places(connection: Connection, rule: str, closure: Closure) -> None:
+    """Raise `IacallsError` for rows that are not on this server alone, or that nothing tells from one another."""
     for relation in closure.written().values():
         if relation.kind == "f" or (relation.is_spread and closure.keys):
             raise DatabaseError(
                 f"rule {rule}: it leads to {relation}, whose rows are not on this server alone",
                 "delete those where they are, or leave the rule out with --only",
             )
+    for leaf in closure.schema.leaves(closure.oid):
+        if not leaf.has_tids:
+            primary_key(connection, leaf)

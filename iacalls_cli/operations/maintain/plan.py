@@ -11,7 +11,6 @@ from iacalls_cli.database.rows import fetch
 from iacalls_cli.operations.maintain.access import require_access, require_places
 from iacalls_cli.operations.maintain.closure import Closure, union
 from iacalls_cli.operations.maintain.protection import Protection, read_protections
-from iacalls_cli.operations.maintain.ranges import primary_key
 from iacalls_cli.operations.maintain.references import CASCADE, CHANGES, Schema, read_schema
 from iacalls_cli.operations.maintain.rules import BoundRule, naming_filter
 from iacalls_cli.queries import load_query
@@ -106,10 +105,7 @@ def find_closure(
     applying = tuple(one for one in protections if schema.relations[one.oid].top in closure.emptied)
     closure = replace(closure, protections=applying)
     require_access(connection, bound.rule.name, closure)
-    require_places(bound.rule.name, closure)
-    for leaf in schema.leaves(bound.oid):
-        if not leaf.has_tids:
-            primary_key(connection, leaf)  # raises where there is none
+    require_places(connection, bound.rule.name, closure)
     return closure
 
 
