@@ -246,14 +246,15 @@ def test_only_closed_archives_of_the_same_database_are_old(make_archive, tmp_pat
     assert running.folder in {one.folder for one in mine}
 
 
-def test_the_newest_is_that_of_all_runs_and_a_beginning_has_to_fit_one(make_archive, tmp_path):
-    first, second = make_archive(2), make_archive(1)
-    archives = Archives(tmp_path)
-    assert archives.find("newest").folder == second
-    assert archives.find(first.name[:-2]).folder == first
+def test_the_newest_is_that_of_the_database_and_a_beginning_has_to_fit_one(make_archive, tmp_path):
+    first, second, elsewhere = make_archive(2), make_archive(1), make_archive(0, server="8")
+    archives, own = Archives(tmp_path), ("tienda", "7")
+    assert archives.find("newest", *own).folder == second
+    assert archives.find("newest", "tienda", "8").folder == elsewhere
+    assert archives.find(first.name[:-2], *own).folder == first
     for name in ("tienda_", "", "x"):
         with pytest.raises(IacallsError):
-            archives.find(name)
+            archives.find(name, *own)
 
 
 @pytest.fixture
@@ -274,7 +275,7 @@ def test_old_archives_go_after_a_cleanup_that_succeeded(cleanup, archive_folder,
     other = shutil.copytree(old, old.with_name(old.name.replace("test_", "otra_")))
     change_manifest(other, database={"name": "otra", "system_identifier": "7"})
     planned = cleanup("--keep-archives", "30d", "--dry-run")
-    assert "plan: remove 1 archives older than 30d" in planned.err
+    assert "plan: remove 1 archive older than 30d" in planned.err
     assert old.exists()
     outcome = cleanup("--keep-archives", "30d")
     assert outcome.code == 0, outcome.err

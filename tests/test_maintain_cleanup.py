@@ -115,7 +115,7 @@ def test_the_result_and_the_archive_hold_what_was_planned(owner, cleanup):
     before = {name: rows_of(owner, name) for name in ("whatsapp_conversations", "call_records")}
     plan, done = cleanup("--dry-run").json, cleanup()
     answer = done.json
-    assert set(answer) == {"command", "target", "data", "run", "vacuum"}
+    assert set(answer) == {"command", "target", "data", "run", "archives", "vacuum"}
     rules = by_name(answer["data"])
     for name, rule in by_name(plan["data"]).items():
         assert (rules[name]["deleted"], rules[name]["in_use"], rules[name]["is_whole"]) == (rule["rows"], 0, True)

@@ -1,6 +1,6 @@
 """What `iacalls maintain cleanup` shows: the plan in words and as rows, and what became of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from iacalls_cli.operations.maintain.cleanup import CleanupResult
 from iacalls_cli.operations.maintain.plan import CleanupPlan, Effect, RulePlan
@@ -92,7 +92,7 @@ def plan_answer(plan: CleanupPlan, output: Format) -> Answer:
     """The plan as rows, one a rule."""
     rules = Table(PLAN_COLUMNS, [plan_row(rule) for rule in plan.rules])
     effects = [
-        (rule.bound.rule.name, e.table, e.action, e.rows, ", ".join(e.triggers), e.foreign_key)
+        (rule.bound.rule.name, e.table, e.action, e.rows, ", ".join(e.triggers) or None, e.foreign_key)
         for rule in plan.rules
         for e in rule.effects
     ]
@@ -121,8 +121,10 @@ def plan_row(rule: RulePlan) -> tuple[str | int | bool | None, ...]:
     )
 
 
-def result_answer(plan: CleanupPlan, result: CleanupResult, output: Format) -> Answer:
-    """What was done, one row a rule."""
+def result_answer(
+    plan: CleanupPlan, result: CleanupResult, output: Format, archives: Mapping[str, int | str]
+) -> Answer:
+    """What was done, one row a rule; `archives` tells what all of this database take."""
     rows = []
     for rule in plan.rules:
         tally = result.tallies.get(rule.bound.rule.name, Tally(is_whole=rule.rows == 0))
@@ -164,7 +166,7 @@ def result_answer(plan: CleanupPlan, result: CleanupResult, output: Format) -> A
         "seconds": round(result.seconds, 3),
         "vacuum_seconds": round(result.vacuum_seconds, 3),
     }
-    return Answer(answer.data, {"run": run, **answer.more})
+    return Answer(answer.data, {"run": run, "archives": dict(archives), **answer.more})
 
 
 def shown(more: dict[str, Table], output: Format) -> dict[str, Table]:

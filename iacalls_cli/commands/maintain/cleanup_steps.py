@@ -112,9 +112,11 @@ def clean_up(run: Run, wishes: Wishes) -> None:
         result = act(session, plan, clock, Order(archives if wishes.archive else None, longest, pause))
         if result.failure is None:
             remove(old)
-        run.write(result_answer(plan, result, run.output))
+        mine = archives.of(clock.database, clock.system_identifier)
+        facts: dict[str, int | str] = {"count": len(mine), "bytes": sizes(mine), "directory": str(archives.directory)}
+        run.write(result_answer(plan, result, run.output, facts))
         tell(run, result, plan, wishes.directory)
-        tell_archives(archives, archives.of(clock.database, clock.system_identifier))
+        tell_archives(archives, mine)
         if result.failure is not None:
             raise result.failure
 

@@ -71,7 +71,7 @@ def tell_plan(plan: ReindexPlan) -> None:
         reasons.setdefault(suspect.reason, []).append(suspect.index)
     for reason, indexes in reasons.items():
         more = f" and {len(indexes) - NAMED} more" if len(indexes) > NAMED else ""
-        diagnostics.warning(f"left alone: {', '.join(map(str, indexes[:NAMED]))}{more}: {reason}")
+        diagnostics.note(f"left alone: {', '.join(map(str, indexes[:NAMED]))}{more}: {reason}")
     if plan.tasks and not plan.is_room_known:
         largest = max(task.index.guess or task.index.size or 0 for task in plan.tasks)
         diagnostics.note(

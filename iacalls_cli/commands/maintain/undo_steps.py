@@ -60,17 +60,19 @@ def list_runs(run: Run, directory: Path | None) -> None:
 
 def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
     """Put back what one cleanup deleted."""
-    archive = open_archives(directory).find(run_id)
-    with diagnostics.waiting(f"reading {archive.id}"):
-        verify_archive(archive)
+    archives = open_archives(directory)
     with run.session(read_only=False) as session:
         require_primary(session)
-        is_ours = require_same(archive, read_clock(session.connection), session.place.database, run_id)
+        clock = read_clock(session.connection)
+        archive = archives.find(run_id, clock.database, clock.system_identifier)
+        with diagnostics.waiting(f"reading {archive.id}"):
+            verify_archive(archive)
+        is_ours = require_same(archive, clock, session.place.database, run_id)
         if not run.dry_run:
             assert archive.manifest is not None  # noqa: S101, verified
             diagnostics.note(
-                f"plan: put back {archive.manifest.deleted:,} rows and {archive.manifest.changed:,} references of the "
-                f"cleanup of {archive.manifest.started_at}"
+                f"plan: put back {count_of(archive.manifest.deleted, 'row')} and "
+                f"{count_of(archive.manifest.changed, 'reference')} of the cleanup of {archive.manifest.started_at}"
             )
             run.agree("Put them back?")
         alone = nullcontext() if run.dry_run else only_cleanup(session.connection)

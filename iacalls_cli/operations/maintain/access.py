@@ -34,7 +34,10 @@ def require_rights(connection: Connection, rule: str, table: str, oid: int, want
             f"rule {rule}: the role {connection.info.user} lacks {', '.join(missing)} on {table}", OWNERS_ROLE
         )
     if found["has_row_security"]:
-        raise DatabaseError(f"rule {rule}: row security hides rows of {table} from this role", OWNERS_ROLE)
+        raise DatabaseError(
+            f"rule {rule}: row security hides rows of {table} from this role",
+            "use a role that it does not bind: the table's owner, or where it is forced one with BYPASSRLS",
+        )
     if found["delete_rule"] and "may_delete" in wanted:
         raise DatabaseError(
             f"rule {rule}: the rule {found['delete_rule']} on {table} turns deletes into something else",

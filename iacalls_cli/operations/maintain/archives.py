@@ -103,14 +103,19 @@ class Archives:
             if archive.manifest and wanted.items() <= archive.manifest.database.items()
         ]
 
-    def find(self, name: str) -> Archive:
-        """An archive by its run's id, an unambiguous beginning of it, or newest; raises `UsageError`."""
+    def find(self, name: str, database: str, system_identifier: str) -> Archive:
+        """An archive by its run's id, an unambiguous beginning of it, or newest of a database; raises `UsageError`.
+
+        One that cannot be read may be of that database: it counts, and is refused by who verifies it.
+        """
         archives = self.all()
         if not archives:
             raise UsageError(
                 f"there is no archive in {self.directory}", "a cleanup makes one; --directory names another folder"
             )
-        found = archives[:1] if name == NEWEST else [one for one in archives if one.id == name]
+        own = {"name": database, "system_identifier": system_identifier}.items()
+        mine = [one for one in archives if one.manifest is None or own <= one.manifest.database.items()]
+        found = (mine or archives)[:1] if name == NEWEST else [one for one in archives if one.id == name]
         found = found or [archive for archive in archives if name and archive.id.startswith(name)]
         if len(found) != 1:
             what = "more than one run" if found else "no run"
