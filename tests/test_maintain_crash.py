@@ -138,9 +138,13 @@ SETTLING = "iacalls_cli.operations.maintain.settling:"
 
 @pytest.mark.parametrize(
     ("place", "moment"),
-    [(SETTLING + "append_lines", "before"), (SETTLING + "append_lines", "after"), (SETTLING + "close_archive", "before"),
-     ("iacalls_cli.operations.maintain.archive:write_archive_manifest", "after")],
-)  # fmt: skip
+    [
+        (SETTLING + "append_lines", "after"),
+        pytest.param(SETTLING + "append_lines", "before", marks=pytest.mark.slow),
+        pytest.param(SETTLING + "close_archive", "before", marks=pytest.mark.slow),
+        pytest.param("iacalls_cli.operations.maintain.archive:write_archive_manifest", "after", marks=pytest.mark.slow),
+    ],
+)
 def test_a_cleanup_killed_while_it_closes_what_a_killed_one_left_loses_nothing(
     die, cleanup, undo, connection, archive_folder, old_rows, place, moment
 ):
@@ -214,14 +218,24 @@ def test_thirty_cleanups_killed_at_random_moments_lose_nothing(
     assert rows_of(connection) == old_rows
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+INTERRUPTS = [
+    (place, moment, number)
+    for place, moment in (
+        ("PartWriter.finish", "before"),
+        ("ArchiveWriter.seal", "before"),
+        ("ArchiveWriter.seal", "after"),
+        ("ArchiveWriter.committed", "before"),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT)
+]
+
+
 @pytest.mark.parametrize(
-    ("place", "moment", "deleted"),
-    [("PartWriter.finish", "before", "some"), ("ArchiveWriter.seal", "before", "one more"),
-     ("ArchiveWriter.seal", "after", "one more"), ("ArchiveWriter.committed", "before", "one more")],
-)  # fmt: skip
+    ("place", "moment", "number"),
+    [one if number in (0, 5) else pytest.param(*one, marks=pytest.mark.slow) for number, one in enumerate(INTERRUPTS)],
+)
 def test_an_interrupted_cleanup_closes_its_archive_says_so_and_the_next_goes_on(
-    die, cleanup, undo, connection, archive_folder, old_rows, number, place, moment, deleted
+    die, cleanup, undo, connection, archive_folder, old_rows, place, moment, number
 ):
     process = die(WRITER + place, moment, 2, number, ("maintain", "cleanup", "--pause", "0s", "-o", "json"))
     assert process.returncode == 130, process.stderr

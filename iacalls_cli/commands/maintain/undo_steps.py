@@ -83,8 +83,8 @@ def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
             try:
                 undo.run()
             except (IacallsError, psycopg.Error, KeyboardInterrupt):
-                if undo.result.restored and not run.dry_run:
-                    diagnostics.note(f"{undo.result.restored:,} rows are back; the same undo goes on with the others")
+                if undo.back and not run.dry_run:
+                    diagnostics.note(f"{count_of(undo.back, 'row')} back; the same undo goes on with the others")
                 raise
     run.write(undo_answer(run, undo.result))
     if not run.dry_run:
@@ -95,7 +95,7 @@ def conclude(archive: Archive, result: UndoResult) -> None:
     """Note that an archive is undone; raises `IacallsError` where rows are left."""
     if left := sum(file.conflicts for file in result.files):
         raise IacallsError(
-            f"{left:,} rows were not put back, {result.restored:,} were",
+            f"not put back: {count_of(left, 'row')}; put back: {result.restored:,}",
             "the conflicts are listed above; solve them and undo again, what is back stays as it is",
         )
     try:

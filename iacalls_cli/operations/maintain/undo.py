@@ -33,7 +33,7 @@ KEYLESS_ROWS, WAITING_ROWS = 20_000.0, 50_000.0
 BATCH_BYTES = 16 << 20
 NAMED_CONFLICTS = 1000
 # What a single row may be to blame for: values that do not fit, and constraints.
-ROWS_FAULTS = ("22", "23")
+ROWS_FAULTS, MOST_REFUSED = ("22", "23"), 1000
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class UndoResult:
 
 @dataclass
 class Undo:
-    """An undo under way; `result` tells how far it came, also where it is broken off."""
+    """An undo under way; `back` are the rows put back so far, also where it is broken off."""
 
     connection: Connection
     archive: Archive
@@ -85,6 +85,8 @@ class Undo:
     progress: Progress
     is_dry: bool
     result: UndoResult = field(default_factory=UndoResult)
+    refused: int = 0
+    back: int = 0
 
     def run(self) -> None:
         """Put the archive's rows back, or with `is_dry` only look which could be.
@@ -149,9 +151,35 @@ class Undo:
             lines = read_lines(self.archive.folder, destination, group)
             while batch := take(lines, int(pace.width)):
                 began = time.monotonic()
-                outcome = put_back(staging, batch)
+                outcome = self.put_back(staging, batch)
                 pace.took(time.monotonic() - began)
                 yield outcome, len(batch)
+
+    def put_back(self, staging: Staging, lines: Sequence[bytes]) -> Outcome:
+        """Put rows back; where the table refuses them together, those that it refuses are found and told."""
+        try:
+            outcome = staging.put_back([to_copy(line) for line in lines])
+        except DatabaseError as error:
+            if error.sqlstate[:2] not in ROWS_FAULTS:
+                raise
+            if len(lines) == 1:
+                self.refused += 1
+                if self.refused > MOST_REFUSED:
+                    raise DatabaseError(
+                        f"{staging.destination.relation} refuses row after row: {error.message}",
+                        "solve that and undo again, what is back stays as it is",
+                        error.sqlstate,
+                    ) from None
+                file = staging.destination.file
+                values = dict(zip(file.columns, json.loads(lines[0].decode("utf-8", "replace")), strict=True))
+                key = ", ".join(str(values[name]) for name in file.key or file.columns[:3])
+                return Outcome(conflicts=[(key, error.message)])
+        else:
+            self.back += outcome.restored
+            return outcome
+        half = len(lines) // 2
+        first, second = self.put_back(staging, lines[:half]), self.put_back(staging, lines[half:])
+        return Outcome(first.restored + second.restored, first.conflicts + second.conflicts)
 
 
 def take(lines: Iterator[bytes], rows: int) -> list[bytes]:
@@ -163,23 +191,6 @@ def take(lines: Iterator[bytes], rows: int) -> list[bytes]:
         if size > BATCH_BYTES:
             break
     return batch
-
-
-def put_back(staging: Staging, lines: Sequence[bytes]) -> Outcome:
-    """Put rows back; where the table refuses them together, those that it refuses are found and told."""
-    try:
-        return staging.put_back([to_copy(line) for line in lines])
-    except DatabaseError as error:
-        if error.sqlstate[:2] not in ROWS_FAULTS:
-            raise
-        if len(lines) == 1:
-            file = staging.destination.file
-            values = dict(zip(file.columns, json.loads(lines[0].decode("utf-8", "replace")), strict=True))
-            key = ", ".join(str(values[name]) for name in file.key or file.columns[:3])
-            return Outcome(conflicts=[(key, error.message)])
-    half = len(lines) // 2
-    first, second = put_back(staging, lines[:half]), put_back(staging, lines[half:])
-    return Outcome(first.restored + second.restored, first.conflicts + second.conflicts)
 
 
 def read_lines(folder: Path, destination: Destination, parts: Sequence[Part]) -> Iterator[bytes]:
