@@ -67,12 +67,12 @@ def cleanup(
     days, which --days alone never changes. The config file may have more. Running batches and their
     calls always stay. The plan is shown first, with everything that goes or changes along with it.
     """
-    from iacalls_cli.commands.maintain.cleanup_steps import Wishes, clean_up
+    from iacalls_cli.commands.maintain.cleanup_steps import CleanupOptions, clean_up
 
-    wishes = Wishes(
+    options = CleanupOptions(
         days, failed_call_days, tuple(only or ()), archive, max_duration, pause, keep_archives, tz, directory
     )
-    clean_up(run, wishes)
+    clean_up(run, options)
 
 
 @command(

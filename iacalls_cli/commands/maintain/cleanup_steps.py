@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
+from iacalls_cli.commands.maintain.archive_folder import open_archives, sizes
 from iacalls_cli.commands.maintain.cleanup_answers import (
     plan_answer,
     plan_lines,
@@ -45,7 +46,7 @@ CLOCKS_MAY_DIFFER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Wishes:
+class CleanupOptions:
     """What the command line asks for; None is what the config file says, or what is usual."""
 
     days: int | None
@@ -59,35 +60,26 @@ class Wishes:
     directory: Path | None
 
 
-def open_archives(directory: Path | None) -> Archives:
-    """The folder of archives: of `--directory`, else of the config file, else in the user's data folder."""
-    import platformdirs
-
-    default = platformdirs.user_data_path("iacalls", appauthor=False) / "archives"
-    chosen = directory or load_config().maintain.archives or default
-    return Archives(chosen.expanduser().absolute())
-
-
-def clean_up(run: Run, wishes: Wishes) -> None:
+def clean_up(run: Run, options: CleanupOptions) -> None:
     """Delete what is old, as the options and the config file say."""
     config = load_config().maintain
     rules = choose_rules(
         [
-            *built_in_rules(wishes.days or config.days, wishes.failed_call_days or config.failed_call_days),
+            *built_in_rules(options.days or config.days, options.failed_call_days or config.failed_call_days),
             *configured_rules(config.rules),
         ],
-        wishes.only,
+        options.only,
     )
-    zone = make_clock(wishes.tz).zone
-    longest = read_wish("max_duration", wishes.max_duration, config.max_duration) or MAX_DURATION
-    pause = read_wish("pause", wishes.pause, config.pause)
-    keep = wishes.keep_archives or config.keep_archives
-    keep_for = read_wish("keep_archives", wishes.keep_archives, config.keep_archives)
-    archives = open_archives(wishes.directory)
+    zone = make_clock(options.tz).zone
+    longest = read_setting("max_duration", options.max_duration, config.max_duration) or MAX_DURATION
+    pause = read_setting("pause", options.pause, config.pause)
+    keep = options.keep_archives or config.keep_archives
+    keep_for = read_setting("keep_archives", options.keep_archives, config.keep_archives)
+    archives = open_archives(options.directory)
     with run.session(read_only=False) as session:
         require_primary(session)
         clock = read_clock(session.connection)
-        warn_of_clocks(clock, wishes.tz)
+        warn_of_clocks(clock, options.tz)
         bound = [bind_rule(session.connection, rule, clock.now, zone) for rule in rules]
         with diagnostics.waiting("counting"):
             plan = plan_cleanup(session.connection, bound)
@@ -99,29 +91,29 @@ def clean_up(run: Run, wishes: Wishes) -> None:
             diagnostics.note(
                 f"plan: remove {count_of(len(old), 'archive')} older than {keep} ({pretty_size(sizes(old))})"
             )
-        if wishes.archive and plan.rows:
+        if options.archive and plan.rows:
             require_room(plan, archives)
         if run.dry_run:
             run.write(plan_answer(plan, run.output))
             tell_archives(archives, mine)
             return
         if plan.rows:
-            agree(run, session, plan, archives if wishes.archive else None)
+            agree(run, session, plan, archives if options.archive else None)
         elif old:
             run.agree(f"Remove {count_of(len(old), 'archive')}?")
-        result = act(session, plan, clock, Order(archives if wishes.archive else None, longest, pause))
+        result = run_alone(session, plan, clock, Order(archives if options.archive else None, longest, pause))
         if result.failure is None:
             remove(old)
         mine = archives.of(clock.database, clock.system_identifier)
         facts: dict[str, int | str] = {"count": len(mine), "bytes": sizes(mine), "directory": str(archives.directory)}
         run.write(result_answer(plan, result, run.output, facts))
-        tell(run, result, plan, wishes.directory)
+        tell(run, result, plan, options.directory)
         tell_archives(archives, mine)
         if result.failure is not None:
             raise result.failure
 
 
-def read_wish(key: str, option: str | None, setting: str | None) -> timedelta | None:
+def read_setting(key: str, option: str | None, setting: str | None) -> timedelta | None:
     """A duration from the command line, else from the config file, if either names one."""
     text = setting if option is None else option
     if text is None:
@@ -161,7 +153,7 @@ def agree(run: Run, session: "Session", plan: CleanupPlan, archives: Archives | 
     )
 
 
-def act(session: "Session", plan: CleanupPlan, clock: Clock, order: Order) -> CleanupResult:
+def run_alone(session: "Session", plan: CleanupPlan, clock: Clock, order: Order) -> CleanupResult:
     """Do it, as the only cleanup of this database."""
     with only_cleanup(session.connection), diagnostics.progress() as progress:
         return run_cleanup(session.connection, plan, clock, order, progress)
@@ -202,8 +194,3 @@ def tell_archives(archives: Archives, mine: Sequence[Archive]) -> None:
     if mine:
         what = count_of(len(mine), "archive of this database takes", "archives of this database take")
         diagnostics.note(f"{what} {pretty_size(sizes(mine))} in {archives.directory}")
-
-
-def sizes(archives: Sequence[Archive]) -> int:
-    """What archives take together, in bytes."""
-    return sum(archive.bytes for archive in archives)

@@ -30,7 +30,7 @@ def complete_rules() -> list[str]:
 
 def complete_runs() -> list[str]:
     """The cleanups with an archive in the default folder, for completion."""
-    from iacalls_cli.commands.maintain.cleanup_steps import open_archives
+    from iacalls_cli.commands.maintain.archive_folder import open_archives
 
     try:
         return [archive.id for archive in open_archives(None).all()]

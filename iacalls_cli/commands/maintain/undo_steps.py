@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.maintain.cleanup_steps import open_archives, sizes
+from iacalls_cli.commands.maintain.archive_folder import open_archives, sizes
 from iacalls_cli.commands.run import Run
 from iacalls_cli.database.connection import require_primary
 from iacalls_cli.errors import IacallsError, UsageError

@@ -1,0 +1,21 @@
+"""The folder of archives as the options and the config file choose it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from iacalls_cli.config.file import load_config
+from iacalls_cli.operations.maintain.archives import Archive, Archives
+
+
+def open_archives(directory: Path | None) -> Archives:
+    """The folder of archives: of `--directory`, else of the config file, else in the user's data folder."""
+    import platformdirs
+
+    default = platformdirs.user_data_path("iacalls", appauthor=False) / "archives"
+    chosen = directory or load_config().maintain.archives or default
+    return Archives(chosen.expanduser().absolute())
+
+
+def sizes(archives: Sequence[Archive]) -> int:
+    """What archives take together, in bytes."""
+    return sum(archive.bytes for archive in archives)
