@@ -170,7 +170,9 @@ def ours(*options):
 WAYS = {
     "single DELETE": single,
     "10,000 rows by LIMIT": limited,
+    "cleanup --no-archive --pause 0s": ours("--no-archive", "--pause", "0s"),
     "cleanup --no-archive": ours("--no-archive"),
+    "cleanup --pause 0s": ours("--pause", "0s"),
     "cleanup": ours(),
 }
 
@@ -242,7 +244,7 @@ def compare(middle):
     """Ours against the others, with the targets."""
     one = middle["single DELETE"]
     rows = []
-    for name, target in (("cleanup --no-archive", 1.1), ("cleanup", 2.0)):
+    for name, target in (("cleanup --no-archive --pause 0s", 1.1), ("cleanup --pause 0s", 2.0)):
         mine = middle[name]
         rows += [
             Comparison(

@@ -6,7 +6,7 @@ keep_archives = "180d"               # how long; for ever unless given
 days = 30                            # WhatsApp conversations
 failed_call_days = 60                # failed calls
 max_duration = "30m"                 # a cleanup stops then, and the next one goes on
-pause = "50ms"                       # between two transactions; a tenth of the last one unless given
+pause = "50ms"                       # between two transactions; as long as the last one unless given
 
 [maintain.rules.messages]            # a rule of your own: --only messages runs it alone
 table = "conversation_messages"      # or schema.table

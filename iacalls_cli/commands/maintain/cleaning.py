@@ -50,7 +50,7 @@ def cleanup(
     ] = None,
     pause: Annotated[
         str | None,
-        typer.Option("--pause", metavar="TIME", help="Between two transactions; a tenth of the last one unless given."),
+        typer.Option("--pause", metavar="TIME", help="Between two transactions; as long as the last one unless given."),
     ] = None,
     keep_archives: Annotated[
         str | None,

@@ -40,7 +40,6 @@ TOO_LONG, LOCKED = "57014", "55P03"
 PASSING = (LOCKED, "40P01", "40001")
 # How long a table that somebody locks is tried again, with waits that grow and are never the same.
 PATIENCE_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 5.0
-PAUSE_SHARE = 0.1
 Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
 
@@ -93,7 +92,8 @@ class Tally:
 class Sweep:
     """Deletes by rules, on one connection.
 
-    `deadline` is a time.monotonic(); `pause` goes between transactions, a tenth of the last one unless given.
+    `deadline` is a time.monotonic(); `pause` goes between transactions, as long as the last one took unless
+    given: so the application has the machine for half of the time.
     """
 
     connection: Connection
@@ -143,7 +143,7 @@ class Sweep:
                     referred += counts.referred
                     steps.advance(piece)
                     self.progress(f"{relation}, pages", *steps.progress)
-                    self.rest(tally.last * PAUSE_SHARE if self.pause is None else self.pause.total_seconds())
+                    self.rest(tally.last if self.pause is None else self.pause.total_seconds())
         return referred
 
     def rest(self, seconds: float) -> None:
