@@ -54,7 +54,7 @@ def test_cascades_are_counted_in_plan_and_result(owner, clean, configure):
     plan = clean("--only", "batches", "--dry-run")
     assert [(row["table"], row["rows"]) for row in plan["data"]] == [("batch_calls", 2)]
     assert plan["effects"] == [
-        {"rule": "batches", "table": "call_records", "action": "delete", "rows": 7, "triggers": "", "foreign_key": "call_records_batch_call_id_fkey"}
+        {"rule": "batches", "table": "call_records", "action": "delete", "rows": 7, "triggers": None, "foreign_key": "call_records_batch_call_id_fkey"}
     ]  # fmt: skip
     result = clean("--only", "batches")
     assert by_name(result["data"])["batches"]["deleted"] == 2
@@ -96,7 +96,7 @@ def test_lost_references_are_counted_with_the_triggers_they_fire(owner, clean, c
     calls = rows_of(owner, "call_records")
     plan = clean("--only", "clients", "--dry-run")
     assert [(e["table"], e["action"], e["rows"], e["triggers"]) for e in plan["effects"]] == [
-        ("client_groups", "delete", 1, ""),
+        ("client_groups", "delete", 1, None),
         ("call_records", "set null", 4, "update_call_records_updated_at"),
     ]
     result = clean("--only", "clients")
