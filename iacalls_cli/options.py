@@ -1,6 +1,7 @@
 """The options that commands share, declared once."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,13 @@ def complete_tables() -> Iterable[str]:
     from iacalls_cli.operations.db.expected import expected_relations
 
     return expected_relations()
+
+
+def read_directory(text: str) -> Path:
+    """The folder an option names; an empty one is a variable that was not set in a script, not this folder."""
+    if not text:
+        raise typer.BadParameter("the folder's name is empty")
+    return Path(text)
 
 
 Dsn = Annotated[

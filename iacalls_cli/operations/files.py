@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from iacalls_cli.errors import IacallsError
 
 CHUNK_BYTES = 1 << 20
 UNFINISHED = ".partial"
@@ -63,3 +66,22 @@ def sync_folder(folder: Path) -> None:
 def utc_now() -> str:
     """Now, as the manifest writes times."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def make_folder(directory: Path) -> None:
+    """Make a folder for its owner alone where it is missing; raises `IacallsError` where one cannot write there."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise IacallsError(
+            f"cannot make the folder {error.filename}: {error.strerror}", "name another one with --directory"
+        ) from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise IacallsError(f"cannot write to the folder {directory}", "name another one with --directory")
+
+
+def free_bytes(directory: Path) -> int:
+    """The room that is left for this user on the disk of a folder, which need not exist yet."""
+    while not directory.exists():
+        directory = directory.parent
+    return shutil.disk_usage(directory).free

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from iacalls_cli import options
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.group import Group
 
@@ -53,19 +54,12 @@ def complete_indexes() -> list[str]:
     return [*complete_tables(), *sorted(key.name for key in expected_catalogue() if key.kind in kinds)]
 
 
-def read_directory(text: str) -> Path:
-    """The folder an option names; an empty one is a variable that was not set in a script, not this folder."""
-    if not text:
-        raise typer.BadParameter("the folder's name is empty")
-    return Path(text)
-
-
 Directory = Annotated[
     Path | None,
     typer.Option(
         "--directory",
         metavar="DIR",
-        parser=read_directory,
+        parser=options.read_directory,
         help="The folder of archives, instead of the configured one.",
     ),
 ]

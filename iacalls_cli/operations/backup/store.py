@@ -19,7 +19,7 @@ from pathlib import Path
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.backup.manifest import Manifest, read_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, read_proof
-from iacalls_cli.operations.files import sync_folder
+from iacalls_cli.operations.files import free_bytes, make_folder, sync_folder
 
 PARTIAL = ".partial"
 TIME = re.compile(r"_(\d{8}T\d{6}Z)", re.ASCII)
@@ -136,14 +136,7 @@ class Store:
 
     def make(self) -> None:
         """Make the store where it is missing; raises `IacallsError` where that cannot be."""
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise IacallsError(
-                f"cannot make the folder {error.filename}: {error.strerror}", "name another one with --directory"
-            ) from None
-        if not os.access(self.directory, os.W_OK | os.X_OK):
-            raise IacallsError(f"cannot write to the folder {self.directory}", "name another one with --directory")
+        make_folder(self.directory)
 
     def remove_leftovers(self) -> None:
         """Remove what killed jobs left; what a living one works on is locked, and stays."""
@@ -167,10 +160,7 @@ class Store:
 
     def free_bytes(self) -> int:
         """The room that is left for this user on the store's disk."""
-        folder = self.directory
-        while not folder.exists():
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        return free_bytes(self.directory)
 
 
 def is_id(name: str) -> bool:

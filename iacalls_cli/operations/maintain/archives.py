@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -12,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.files import UNFINISHED
+from iacalls_cli.operations.files import UNFINISHED, free_bytes, make_folder
 from iacalls_cli.operations.maintain.archive import (
     MANIFEST,
     REMOVED,
@@ -133,21 +132,11 @@ class Archives:
 
     def make(self) -> None:
         """Make the folder where it is missing; raises `IacallsError` where that cannot be."""
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise IacallsError(
-                f"cannot make the folder {error.filename}: {error.strerror}", "name another one with --directory"
-            ) from None
-        if not os.access(self.directory, os.W_OK | os.X_OK):
-            raise IacallsError(f"cannot write to the folder {self.directory}", "name another one with --directory")
+        make_folder(self.directory)
 
     def free_bytes(self) -> int:
         """The room that is left for this user on the folder's disk."""
-        folder = self.directory
-        while not folder.exists():
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        return free_bytes(self.directory)
 
 
 def read_archive(folder: Path) -> Archive:
