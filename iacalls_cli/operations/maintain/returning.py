@@ -26,44 +26,46 @@ class Returning(Staging):
         if not self.destination.file.key:
             self.number()
             self.count_live()
-        missing = self.count(self.is_missing())
-        while self.reject() and self.destination.refers_to_itself:
+        is_back = sql.SQL("NOT {}").format(self.is_missing()) if self.is_dry else sql.SQL("true")
+        self.parents.note(self.destination, is_back)
+        self.connection.execute(sql.SQL("DELETE FROM {} AS c WHERE NOT {}").format(STAGED, self.is_missing()))
+        missing = self.count(sql.SQL("true"))
+        while missing and self.reject() and self.destination.refers_to_itself:
             pass  # what refers to one that cannot come back cannot either
-        inserted = 0 if self.is_dry else self.insert()
-        conflicts = self.conflicts()
         if self.is_dry:
             self.parents.note(self.destination, sql.SQL("c.{} IS NULL").format(REASON))
+            conflicts = self.conflicts(sql.SQL("c.{} IS NOT NULL").format(REASON))
             return Outcome(missing - len(conflicts), conflicts)
+        inserted = self.insert() if missing else 0
+        conflicts = self.conflicts(self.is_missing())
         if len(conflicts) != missing - inserted:
             fired = ", ".join(self.destination.fired("on_insert")) or "a default or a rule of it"
             raise DatabaseError(
                 f"{fired} on {self.destination.relation} changes rows as they come back",
                 "disable it for the time of the undo and undo again; what is back is as it was",
             )
-        self.parents.note(self.destination, sql.SQL("true"))
         return Outcome(inserted, conflicts)
 
     def reject(self) -> int:
         """Note why rows cannot come back; returns of how many more."""
         statement = sql.SQL(
             "UPDATE {staged} AS u SET {reason} = r.reason FROM ("
-            "SELECT c.ctid AS place, {reasons} AS reason FROM {staged} AS c WHERE c.{reason} IS NULL AND {missing}"
+            "SELECT c.ctid AS place, {reasons} AS reason FROM {staged} AS c WHERE c.{reason} IS NULL"
             ") AS r WHERE u.ctid = r.place AND r.reason IS NOT NULL"
-        ).format(staged=STAGED, reason=REASON, reasons=self.reasons(), missing=self.is_missing())
+        ).format(staged=STAGED, reason=REASON, reasons=self.reasons())
         return self.connection.execute(statement).rowcount
 
     def insert(self) -> int:
-        """Insert the rows that are not there, where nothing is in their place; returns how many that were."""
+        """Insert the rows that nothing is known against; returns how many that were."""
         statement = sql.SQL(
             "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {staged} AS c"
-            " WHERE c.{reason} IS NULL AND {missing} ON CONFLICT DO NOTHING"
+            " WHERE c.{reason} IS NULL ON CONFLICT DO NOTHING"
         ).format(
             table=self.destination.relation.identifier,
             columns=names(self.destination.written),
             values=names(self.destination.written, "c"),
             staged=STAGED,
             reason=REASON,
-            missing=self.is_missing(),
         )
         inserted = self.connection.execute(statement).rowcount
         if not self.destination.file.key:
@@ -129,9 +131,8 @@ class Returning(Staging):
             )
         )
 
-    def conflicts(self) -> list[tuple[str, str]]:
+    def conflicts(self, left: sql.Composable) -> list[tuple[str, str]]:
         """The keys of the rows that could not come back, or did not, and why."""
-        left = sql.SQL("c.{} IS NOT NULL").format(REASON) if self.is_dry else self.is_missing()
         statement = sql.SQL("SELECT {}, coalesce(c.{}, {}) FROM {} AS c WHERE {}").format(
             self.key_text(), REASON, sql.Literal(REFUSED), STAGED, left
         )

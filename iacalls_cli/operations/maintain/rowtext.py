@@ -13,6 +13,7 @@ from collections.abc import Sequence
 CONTROLS = bytes([*range(1, 8), *range(14, 32)])
 CONTROL = re.compile(rb"[\x01-\x07\x0e-\x1f]")
 VERTICAL = re.compile(rb"\\(\\|v)")
+SPECIAL = re.compile(r"[\\\t\n\r\b\f\v]")
 TO_COPY = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"})
 
 
@@ -38,5 +39,7 @@ def to_copy(line: bytes) -> bytes:
     b'1\t\\N\ta\\tb\n'
     """
     values: Sequence[str | None] = json.loads(line.decode("utf-8", "surrogateescape"))
-    fields = ("\\N" if value is None else value.translate(TO_COPY) for value in values)
+    fields = [
+        "\\N" if value is None else value.translate(TO_COPY) if SPECIAL.search(value) else value for value in values
+    ]
     return ("\t".join(fields) + "\n").encode("utf-8", "surrogateescape")

@@ -110,6 +110,8 @@ class Staging(ABC):
             with self.connection.transaction():
                 # What waits for the commit keeps triggers from being enabled again.
                 self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                # A few thousand rows are looked up in large tables, by their keys.
+                self.connection.execute("SET LOCAL random_page_cost = 1")
                 self.connection.execute(sql.SQL("TRUNCATE {}").format(STAGED))
                 copy = sql.SQL("COPY {} ({}) FROM STDIN").format(STAGED, names(self.destination.file.columns))
                 with self.connection.cursor().copy(copy) as target:
