@@ -27,6 +27,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_SECONDS = 10
 EMBEDDED_SECONDS = 60
 KEEPALIVE_SECONDS = 60
+SAFE_PATH = "pg_catalog, pg_temp"
 # What a server says, or does, that is just starting or recovering from a crash.
 NOT_READY = ("the database system is", "server closed the connection unexpectedly")
 
@@ -160,7 +161,7 @@ def settle(connection: Connection, read_only: bool, limits: Limits) -> None:
         "jit": "off",
         "quote_all_identifiers": "off",
         "standard_conforming_strings": "on",
-        "search_path": "pg_catalog, pg_temp",
+        "search_path": SAFE_PATH,
         "statement_timeout": limits.statement_timeout,
         "lock_timeout": limits.lock_timeout,
         "idle_in_transaction_session_timeout": "5min",
