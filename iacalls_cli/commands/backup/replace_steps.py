@@ -127,12 +127,12 @@ def compare_live(server: Server, live: str, restored: str) -> list[TableLoss]:
 def tell_loss(losses: list[TableLoss], live: str) -> None:
     """Say what will be out of reach, table by table."""
     lost = [loss for loss in losses if loss.is_any]
-    unknown = [loss.table for loss in losses if not loss.is_any and loss.newer is None and loss.rows]
+    unknown = [loss.table for loss in losses if not loss.is_any and loss.newer is None and loss.rows != 0]
     if not lost:
         diagnostics.note(f"nothing in {live} is newer, as far as its keys tell")
     if unknown:
         diagnostics.note(
-            f"whether rows are newer cannot be told, for want of a key of whole numbers: {', '.join(unknown)}"
+            f"cannot detect newer rows (no integer primary key, or not readable): {', '.join(unknown)}"
         )
     for loss in lost:
         if loss.restored is None:

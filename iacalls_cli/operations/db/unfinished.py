@@ -68,15 +68,21 @@ def lock_creation(maintenance: Connection, name: str, making: Making = INIT, *, 
         drop_database(maintenance, row["name"], force=True)
 
 
-def drop_database(maintenance: Connection, name: str, *, force: bool = False) -> None:
-    """Drop an unfinished database of ours, where no one uses it and we may; `force` ends the sessions in it."""
+def drop_database(maintenance: Connection, name: str, *, force: bool = False) -> str:
+    """Drop an unfinished database of ours; `force` ends the sessions in it.
+
+    Returns why it could not be dropped, in the server's words; '' where it is gone.
+    """
     statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
     if force:
         # Refused where an autovacuum worker is in it; without the option the server ends that one itself.
         with suppress(psycopg.Error):
             maintenance.execute(statement + sql.SQL(" WITH (FORCE)"))
-    with suppress(psycopg.Error):
+    try:
         maintenance.execute(statement)
+    except psycopg.Error as error:
+        return error.diag.message_primary or "the session was lost"
+    return ""
 
 
 def rename_database(maintenance: Connection, old: str, new: str) -> None:
