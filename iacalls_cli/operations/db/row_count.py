@@ -71,13 +71,10 @@ def select_count(connection: Connection, statement: sql.Composed) -> int:
 
 def select_counts(connection: Connection, statement: sql.Composed) -> tuple[int, ...]:
     """Return the only row of a counting statement. It fails rather than count the visible rows only."""
-    row: tuple[int, ...] = ()
-    with connection.transaction():
+    # The settings and the locks on tables and indexes end with it, also within a transaction.
+    with connection.transaction(force_rollback=True):
         make_strict(connection)
-        row = connection.execute(statement).fetchone() or ()
-        # The settings and the locks on tables and indexes end here, also within a transaction.
-        raise psycopg.Rollback
-    return row
+        return connection.execute(statement).fetchone() or ()
 
 
 def copy_count(connection: Connection, schema: str, name: str) -> int:
@@ -86,16 +83,13 @@ def copy_count(connection: Connection, schema: str, name: str) -> int:
     columns = sql.SQL(" ({})").format(sql.Identifier(column[0]["name"])) if column else sql.SQL("")
     # Without conversion: text that is not valid in its encoding is a row as well.
     statement = sql.SQL("COPY {}{} TO STDOUT (ENCODING 'SQL_ASCII')").format(sql.Identifier(schema, name), columns)
-    count = 0
-    with connection.transaction():
+    with connection.transaction(force_rollback=True):
         make_strict(connection)
         with connection.cursor() as cursor:
             with cursor.copy(statement) as copy:
                 for _ in copy:
                     pass
-            count = cursor.rowcount
-        raise psycopg.Rollback
-    return count
+            return cursor.rowcount
 
 
 def make_strict(connection: Connection) -> None:
