@@ -6,6 +6,7 @@ hold another one behind it.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import psycopg
 from psycopg import generators, pq
@@ -20,7 +21,7 @@ def execute_alone(connection: Connection, statement: bytes) -> pq.abc.PGresult:
     """Run one statement and return its result; psycopg's errors come out as they are."""
     pgconn = connection.pgconn
     pgconn.send_query_params(statement, None)
-    result = connection.wait(generators.execute(pgconn))[-1]
+    result: pq.abc.PGresult = connection.wait(generators.execute(pgconn))[-1]
     if result.status == pq.ExecStatus.FATAL_ERROR:
         raise psycopg.errors.error_from_result(result, encoding=connection.info.encoding)
     return result
@@ -40,9 +41,7 @@ def copy_alone(connection: Connection, statement: bytes, rows: Iterable[bytes]) 
                 connection.wait(generators.copy_to(pgconn, piece[start : start + PIECE_BYTES]))
     except BaseException:
         if pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-            try:
+            with suppress(psycopg.Error):  # the very error that is asked for
                 connection.wait(generators.copy_end(pgconn, b"the rows end too early"))
-            except psycopg.Error:  # what was asked for
-                pass
         raise
     connection.wait(generators.copy_end(pgconn, None))

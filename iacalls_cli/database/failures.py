@@ -26,6 +26,8 @@ HINTS = {
     "22021": "the database holds text that is not UTF-8 (its encoding is SQL_ASCII); read it with encode()",
 }
 INSUFFICIENT_RIGHT = "42501"
+# A name that was not found: table, column, object, function, schema.
+UNDEFINED = ("42P01", "42703", "42704", "42883", "3F000")
 # The server ends the session with these: shutdowns, and the limits on idle sessions and transactions.
 LOST_STATES = ("57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "08003", "08006")
 LINE = re.compile(r"^\s*\w+ (\d+):", re.MULTILINE)

@@ -1,7 +1,7 @@
 """The sessions a restore needs: in the maintenance database of its server, and in the others there."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -46,10 +46,14 @@ def open_server(
 
 @contextmanager
 def open_one(run: Run, target: "Target", name: str) -> "Iterator[Connection]":
-    """A writing session in a database of the server, without the limits of a report."""
-    opened = run.session(target=target, database=name, read_only=False, limits=PATIENT, is_named=False)
-    with opened as session:
+    """The connection of a writing session in a database of the server, without the limits of a report."""
+    with open_named(run, target, name) as session:
         yield session.connection
+
+
+def open_named(run: Run, target: "Target", name: str) -> "AbstractContextManager[Session]":
+    """A writing session in a database of the server, without the limits of a report."""
+    return run.session(target=target, database=name, read_only=False, limits=PATIENT, is_named=False)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.extended import execute_alone
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
+from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, UNDEFINED, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.backup.grants import Grant, read_grant
@@ -26,7 +26,9 @@ TIMEOUT_MAJOR = 17  # the first version that knows transaction_timeout
 NAME = rb'(?:"(?:[^"]|"")+"|[\w$\x80-\xff]+)'
 TEXT = rb"(?:[eE]?'(?:[^'\\]|''|\\.)*')"
 VALUE = rb"(?:" + TEXT + rb"(?:::[\w.]+)?|-?\d+|true|false)"
-CALL = rb"SELECT\s+(?:pg_catalog\.)?(?P<function>\w+)\s*\((?P<values>" + VALUE + rb"(?:\s*,\s*" + VALUE + rb")*)?\)\s*;\s*"
+CALL = (
+    rb"SELECT\s+(?:pg_catalog\.)?(?P<function>\w+)\s*\((?P<values>" + VALUE + rb"(?:\s*,\s*" + VALUE + rb")*)?\)\s*;\s*"
+)
 CALL_OF = re.compile(CALL)
 # A sequence's position in dumps of servers before 8.2.
 SERIAL_CALL = re.compile(
@@ -55,7 +57,6 @@ ENABLE_ROW_SECURITY = re.compile(rb"\s(?:ENABLE|FORCE)\s+ROW\s+LEVEL\s+SECURITY\
 OWNER = re.compile(rb"ALTER\s.+\sOWNER\s+TO\s+(" + NAME + rb")\s*;\s*", re.DOTALL | re.IGNORECASE)
 REMOVAL = re.compile(rb"DROP\s|ALTER\s.+\sDROP\s", re.DOTALL | re.IGNORECASE)
 
-UNDEFINED = ("42P01", "42703", "42704", "42883", "3F000")
 DUPLICATE = ("42P06", "42710", "42723", "42P07")
 NOT_SUPPORTED = ("0A000", "22023")
 IN_FAILED_TRANSACTION = "25P02"
@@ -315,7 +316,9 @@ class Compatibility:
             execute_alone(self.connection, text)
             made = fetch(self.connection, load_query("backup/new-objects"))
         for row in made:
-            altered = sql.SQL("ALTER {} OWNER TO {};").format(sql.SQL(row["object"]), sql.Identifier(self.authorization))
+            altered = sql.SQL("ALTER {} OWNER TO {};").format(
+                sql.SQL(row["object"]), sql.Identifier(self.authorization)
+            )
             self.keep_owner(Statement(altered.as_bytes()), self.authorization)
 
     def pardons(self, text: bytes, error: psycopg.Error) -> bool:
@@ -365,7 +368,9 @@ class Compatibility:
 
     def note_comment(self, statement: Statement, reason: str) -> None:
         """Remember a comment that could not be made, unless its object was left out itself."""
-        if statement.kind != "EXTENSION" and f"{statement.kind} {statement.name}" not in self.left_out:
+        # Old dumps comment on plpgsql, which belongs to a superuser.
+        is_known = statement.identifiers == ("plpgsql",) or f"{statement.kind} {statement.name}" in self.left_out
+        if not is_known:
             self.left_out[f"comment on {statement.kind} {statement.name}"] = reason
 
     @property
@@ -409,7 +414,9 @@ class Compatibility:
                 self.lacking_roles.update(dict.fromkeys(missing))
                 return
             if self.major < TIMEOUT_MAJOR and grant.has_maintain:
-                self.refused[f"MAINTAIN on {grant.target} for {', '.join(grant.roles)}: it came with PostgreSQL 17"] = None
+                self.refused[f"MAINTAIN on {grant.target} for {', '.join(grant.roles)}: it came with PostgreSQL 17"] = (
+                    None
+                )
                 text = grant.without_maintain()
                 if not text:
                     return
@@ -471,7 +478,7 @@ def not_of_a_dump(statement: Statement) -> UsageError:
 
 def beginning(statement: Statement) -> str:
     """Return the first words of a statement, without any value."""
-    words = []
+    words: list[str] = []
     for token in statement.tokens():
         if token.kind not in ("word", "quoted") or len(words) == 4:
             break

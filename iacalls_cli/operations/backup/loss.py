@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, UNDEFINED, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.queries import load_query
@@ -46,7 +46,9 @@ def compare_databases(live: Connection, restored: Connection) -> list[TableLoss]
     for row in fetch(live, load_query("backup/loss-columns")):
         try:
             losses.append(compare_table(live, restored, row, copies.get((row["schema"], row["name"]))))
-        except DatabaseError:
+        except DatabaseError as error:
+            if error.sqlstate not in (INSUFFICIENT_RIGHT, *UNDEFINED):
+                raise
             losses.append(TableLoss(relation_name(row["schema"], row["name"]), None, None, None, None))
     return losses
 

@@ -10,13 +10,12 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection, Limits, settle
-from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.failures import UNDEFINED, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.compatibility import (
     TIMEOUT_MAJOR,
-    UNDEFINED,
     Compatibility,
     read_compatibility,
     schema_of_extension,
@@ -229,7 +228,7 @@ def create_extensions(server: Server, name: str, plan: RestorePlan) -> frozenset
     ]
     if not wanted:
         return frozenset()
-    made = set()
+    made: set[str] = set()
     with server.open_as_administrator(name) as connection:
         for statement in wanted:
             schema = schema_of_extension(statement)
@@ -386,9 +385,7 @@ def keep_only(compatibility: Compatibility) -> StatementFilter:
     return keep
 
 
-def without_lacking(
-    entries: list[Entry], compatibility: Compatibility, client: Client, archive: Path
-) -> list[Entry]:
+def without_lacking(entries: list[Entry], compatibility: Compatibility, client: Client, archive: Path) -> list[Entry]:
     """Return the entries without the rows of extensions that this server lacks: their tables are not there."""
     if not compatibility.lacking_extensions:
         return entries
@@ -397,7 +394,9 @@ def without_lacking(
     for entry in entries:
         is_foreign = entry.kind == "TABLE DATA" and entry.name not in own
         if is_foreign and not is_relation(compatibility.connection, entry.name):
-            compatibility.left_out[f"rows of {entry.name.rsplit(' ', 1)[0].replace(' ', '.')}"] = "of a missing extension"
+            compatibility.left_out[f"rows of {entry.name.rsplit(' ', 1)[0].replace(' ', '.')}"] = (
+                "of a missing extension"
+            )
         elif entry.kind == "SEQUENCE SET" and not is_relation(compatibility.connection, entry.name):
             continue
         else:

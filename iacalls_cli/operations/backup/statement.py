@@ -29,18 +29,19 @@ COMMENT_EDGE = re.compile(rb"/\*|\*/")
 KINDS = tuple(
     tuple(kind.split())
     for kind in (
-        "TEXT SEARCH CONFIGURATION|TEXT SEARCH DICTIONARY|TEXT SEARCH PARSER|TEXT SEARCH TEMPLATE|FOREIGN DATA WRAPPER"
-        "|ACCESS METHOD|CONSTRAINT TRIGGER|DEFAULT PRIVILEGES|EVENT TRIGGER|FOREIGN SERVER|FOREIGN TABLE|LARGE OBJECT"
-        "|MATERIALIZED VIEW|OPERATOR CLASS|OPERATOR FAMILY|PROCEDURAL LANGUAGE|PROPERTY GRAPH|ROW SECURITY|USER MAPPING"
-        "|AGGREGATE|CAST|COLLATION|COLUMN|CONSTRAINT|CONVERSION|DOMAIN|EXTENSION|FUNCTION|INDEX|LANGUAGE|OPERATOR"
-        "|POLICY|PROCEDURE|PUBLICATION|ROUTINE|RULE|SCHEMA|SEQUENCE|SERVER|STATISTICS|SUBSCRIPTION|TABLE|TRANSFORM"
-        "|TRIGGER|TYPE|VIEW"
-    ).split("|")
-)
+        "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE",
+        "FOREIGN DATA WRAPPER", "ACCESS METHOD", "CONSTRAINT TRIGGER", "DEFAULT PRIVILEGES", "EVENT TRIGGER",
+        "FOREIGN SERVER", "FOREIGN TABLE", "LARGE OBJECT", "MATERIALIZED VIEW", "OPERATOR CLASS", "OPERATOR FAMILY",
+        "PROCEDURAL LANGUAGE", "PROPERTY GRAPH", "USER MAPPING", "AGGREGATE", "CAST", "COLLATION", "COLUMN",
+        "CONSTRAINT", "CONVERSION", "DOMAIN", "EXTENSION", "FUNCTION", "INDEX", "LANGUAGE", "OPERATOR", "POLICY",
+        "PROCEDURE", "PUBLICATION", "ROUTINE", "RULE", "SCHEMA", "SEQUENCE", "SERVER", "STATISTICS", "SUBSCRIPTION",
+        "TABLE", "TRANSFORM", "TRIGGER", "TYPE", "VIEW",
+    )
+)  # fmt: skip
 # Words between CREATE and the kind of object, or between that and the name.
 MODIFIERS = frozenset(
     ("OR", "REPLACE", "UNLOGGED", "UNIQUE", "TRUSTED", "RECURSIVE", "DEFAULT", "CONCURRENTLY", "IF", "NOT", "EXISTS",
-     "ONLY", "ALL")
+     "ONLY")
 )  # fmt: skip
 # Where a name ends.
 NAME_ENDS = frozenset(
@@ -78,6 +79,7 @@ def read_tokens(text: bytes) -> Iterator[Token]:
                 depth += 1 if edge[0] == b"/*" else -1
                 position = edge.end()
             if depth:
+                yield Token("other", match[0], len(text))
                 return
         elif not match["space"]:
             kind = next(name for name in ("string", "quoted", "word", "number", "other") if match[name] is not None)
@@ -120,12 +122,14 @@ class Statement:
                 pending.append(token)
             return tuple(token.word for token in pending[:count])
 
-        while words(1) and words(1)[0] in MODIFIERS:
+        while words(1):
+            for kind in KINDS:
+                if words(len(kind)) == kind:
+                    del pending[: len(kind)]
+                    return " ".join(kind), [*pending, *tokens]
+            if words(1)[0] not in MODIFIERS:
+                break
             pending.pop(0)
-        for kind in KINDS:
-            if words(len(kind)) == kind:
-                del pending[: len(kind)]
-                return " ".join(kind), [*pending, *tokens]
         return "", [*pending, *tokens]
 
     def _head(self) -> Iterator[Token]:
@@ -156,7 +160,11 @@ class Statement:
         for token in tokens:
             if not parts and token.word in MODIFIERS:
                 continue
-            if token.kind == "string" or token.text == b";" or (token.word in NAME_ENDS and not depth and kind != "CAST"):
+            if (
+                token.kind == "string"
+                or token.text == b";"
+                or (token.word in NAME_ENDS and not depth and kind != "CAST")
+            ):
                 break
             if token.text == b"(":
                 if not parts and kind != "CAST":
@@ -194,7 +202,7 @@ class Statement:
         if self.kind:
             return f"{self.command} {self.kind} {self.name}".strip()
         if self.command in ("COPY", "INSERT"):
-            return f"{self.command} {self.target}"
+            return f"{'COPY' if self.command == 'COPY' else 'INSERT INTO'} {self.target}"
         return self.command or "statement"
 
     @property

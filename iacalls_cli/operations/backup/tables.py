@@ -23,7 +23,7 @@ from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.run_script import run_script
 from iacalls_cli.operations.backup.statement import Statement, find_word
 from iacalls_cli.operations.compression import read_chunks
-from iacalls_cli.operations.db.sequences import BehindSequence, find_behind, move_sequence
+from iacalls_cli.operations.db.sequences import find_behind, move_sequence
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 
@@ -122,17 +122,18 @@ def require_whole(statement: Statement) -> None:
 
 def restore_rows(
     connection: Connection, client: Client, material: Material, archive: Path, tables: Iterable[str]
-) -> tuple[list[BroughtBack], list[BehindSequence]]:
+) -> tuple[list[BroughtBack], list[str]]:
     """Fill empty tables with the rows of a dump; sequences only move forward, to where the dump says.
 
     All or nothing. The tables' own triggers and rules do not act: the rows come back as they were.
     Raises `IacallsError` where a table is not empty, where its triggers cannot be disabled, or where
     the rows are not as many as the manifest says; `UsageError` for a table that is not in the dump.
-    Returns the tables, and the sequences that are behind them all the same.
+    Returns the tables, and what is to be said of their sequences.
     """
     selection = Selection(tuple(tables))
     undo: dict[bytes, sql.Composed] = {}
     moves: list[tuple[str, int, bool]] = []
+    notes: list[str] = []
 
     def apply(text: bytes) -> bytes | None:
         statement = Statement(text, connection.info.encoding)
@@ -145,13 +146,15 @@ def restore_rows(
                 return None
             if is_new:
                 require_empty_table(connection, *names)
-                for made, unmade in (*defer_keys(connection, *names), *disable_hooks(connection, *names)):
-                    undo[made] = unmade
+                undo.update(defer_keys(connection, *names))
+                undo.update(disable_hooks(connection, *names))
             return text
         if is_reading(statement):
             return text
         if match := SETVAL.fullmatch(text):
-            moves.append((match[1].decode(connection.info.encoding).replace("''", "'"), int(match[2]), match[3] == b"true"))
+            moves.append(
+                (match[1].decode(connection.info.encoding).replace("''", "'"), int(match[2]), match[3] == b"true")
+            )
             return None
         call = CALL_OF.fullmatch(text)
         # Large objects are of no table that could be named.
@@ -165,15 +168,21 @@ def restore_rows(
             connection.execute(statement)
         moves += listed_moves(connection, client, material, archive, selection)
         for sequence, value, is_called in moves:
-            if is_of_selection(connection, sequence, selection):
-                move_sequence(connection, sequence, value, is_called=is_called)
+            if is_of_selection(connection, sequence, selection) and move_sequence(
+                connection, sequence, value, is_called=is_called
+            ):
+                notes.append(f"the sequence {sequence} was moved forward to {value}")
         brought = [
             BroughtBack(relation_name(schema, name), relation_name(schema, name), count(connection, schema, name))
             for schema, name in selection.found
         ]
         require_as_many(material, selection, brought)
-        behind = [sequence for sequence in find_behind(connection) if sequence.table in selection.found]
-    return brought, behind
+        notes += [
+            f"the next insert may fail: {sequence}"
+            for sequence in find_behind(connection)
+            if sequence.table in selection.found
+        ]
+    return brought, notes
 
 
 def is_rows(statement: Statement) -> bool:

@@ -41,7 +41,8 @@ def find_behind(connection: Connection) -> list[BehindSequence]:
     for row in fetch(connection, load_query("db/owned-sequences")):
         statement = sql.SQL(
             "WITH highest AS (SELECT pg_catalog.max({column})::bigint AS value FROM {table})"
-            " SELECT s.last_value + CASE WHEN s.is_called THEN {increment} ELSE 0 END, value FROM highest, {sequence} AS s"
+            " SELECT s.last_value + CASE WHEN s.is_called THEN {increment} ELSE 0 END, value"
+            " FROM highest, {sequence} AS s"
             " WHERE value <= {most} AND (value > s.last_value OR (value = s.last_value AND NOT s.is_called))"
         ).format(
             column=sql.Identifier(row["column_name"]),
@@ -71,18 +72,19 @@ def carry_sequences(source: Connection, target: Connection) -> None:
             move_sequence(target, row["name"], row["value"], is_called=True)
 
 
-def move_sequence(connection: Connection, name: str, value: int, *, is_called: bool) -> None:
+def move_sequence(connection: Connection, name: str, value: int, *, is_called: bool) -> bool:
     """Move a sequence to where a dump says it was, where that is further on than it is.
 
-    `name` is quoted as SQL needs it; psycopg's errors come out as they are.
+    `name` is quoted as SQL needs it; psycopg's errors come out as they are. Returns whether it was moved.
     """
+    is_moved = False
     for row in fetch(connection, load_query("db/find-sequence"), {"name": name}):
         sequence = sql.Identifier(row["schema"], row["name"])
         statement = sql.SQL(
             "SELECT setval({name}::regclass, {value}, {is_called}) FROM {sequence} AS s"
             " WHERE {value} {further} s.last_value OR ({value} = s.last_value AND {is_called} AND NOT s.is_called)"
         )
-        connection.execute(
+        moved = connection.execute(
             statement.format(
                 name=sql.Literal(sequence.as_string()),
                 value=sql.Literal(value),
@@ -91,3 +93,5 @@ def move_sequence(connection: Connection, name: str, value: int, *, is_called: b
                 further=sql.SQL(">" if row["is_ascending"] else "<"),
             )
         )
+        is_moved = is_moved or moved.rowcount > 0
+    return is_moved
