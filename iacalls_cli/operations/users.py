@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, UsageError
+from iacalls_cli.operations.db.row_count import make_strict
 from iacalls_cli.queries import load_query
 
 DEFAULT_PASSWORD = "admin123"
@@ -62,7 +63,10 @@ def users_with_default_password(connection: Connection) -> tuple[list[str], int]
     A check takes a quarter of a second of one processor, so no more than `CHECKED_USERS` are
     looked at, administrators first.
     """
-    rows = fetch(connection, load_query("users/hashes"), {"limit": CHECKED_USERS})
+    with connection.transaction(force_rollback=True):
+        # Where row security would hide users, an error says so.
+        make_strict(connection)
+        rows = fetch(connection, load_query("users/hashes"), {"limit": CHECKED_USERS})
     cheap = [row for row in rows if cost_of(row["password"]) <= MOST_COST]
     with ThreadPoolExecutor() as pool:
         known = list(pool.map(lambda row: is_password(DEFAULT_PASSWORD, row["password"]), cheap))
