@@ -251,7 +251,7 @@ def test_missing_roles_and_extensions_are_noted_and_no_damage(filled_database, b
     assert outcome.code == 0, outcome.out + outcome.err
     assert "extensions that this server does not have: no_such_extension" in outcome.err
     assert "no member of: no_such_owner" in outcome.err
-    assert "these roles are missing here: no_such_role" in outcome.err
+    assert "these roles are missing: no_such_role" in outcome.err
     assert state(folder) == "proven"
 
 

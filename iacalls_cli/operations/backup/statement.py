@@ -50,7 +50,9 @@ NAME_ENDS = frozenset(
      "CASCADE", "RESTRICT", "PARTITION", "OF", "VALUES", "CLUSTER", "REPLICA", "NO", "DROP", "FROM", "GRANT", "REVOKE",
      "DEPENDS", "OVERRIDING", "VALIDATE")
 )  # fmt: skip
-MOST_NAME_TOKENS = 24
+# Objects of a table, whose own name is one word: what the table's name stands behind.
+TABLE_WORDS = {"TRIGGER": "ON", "CONSTRAINT TRIGGER": "ON", "RULE": "TO"}
+MOST_NAME_TOKENS = 60
 SHOWN_CHARACTERS = 120
 
 
@@ -157,9 +159,15 @@ class Statement:
         kind, tokens = self._object
         parts: list[str] = []
         depth = 0
-        for token in tokens:
+        for number, token in enumerate(tokens):
             if not parts and token.word in MODIFIERS:
                 continue
+            if parts and kind in TABLE_WORDS:
+                place = find_word(tokens[number:], TABLE_WORDS[kind])
+                table = "" if place is None else "".join(map(self.decode, qualified(tokens[number + place + 1 :])))
+                return one_line(f"{parts[0]} ON {table}" if table else parts[0])
+            if parts and token.word == "FOR" and kind != "USER MAPPING":
+                break
             if (
                 token.kind == "string"
                 or token.text == b";"
@@ -181,17 +189,9 @@ class Statement:
     @cached_property
     def identifiers(self) -> tuple[str, ...]:
         """The parts of the object's qualified name, unquoted: ('public', 'users')."""
-        names: list[str] = []
-        expects_name = True
-        for token in self._object[1]:
-            if not names and token.word in MODIFIERS:
-                continue
-            if expects_name and token.kind in ("word", "quoted"):
-                names.append(unquote(token.text, self.encoding))
-            elif token.text != b".":
-                break
-            expects_name = not expects_name
-        return tuple(names)
+        return tuple(
+            unquote(token.text, self.encoding) for token in qualified_tokens(self.object_tokens) if token.text != b"."
+        )
 
     def decode(self, text: bytes) -> str:
         """Text of the statement in characters."""
@@ -215,15 +215,9 @@ class Statement:
     @cached_property
     def target_tokens(self) -> tuple[Token, ...]:
         """The tokens of the table of a COPY or INSERT."""
-        found: list[Token] = []
-        for token in self._head():
-            is_name = token.kind in ("word", "quoted")
-            if not found and token.word in ("INTO", "ONLY"):
-                continue
-            if is_name == bool(found and found[-1].text != b".") or not (is_name or token.text == b"."):
-                break
-            found.append(token)
-        return tuple(found)
+        tokens = list(self._head())
+        start = next((number for number, token in enumerate(tokens) if token.word not in ("INTO", "ONLY")), 0)
+        return tuple(qualified_tokens(tokens[start:]))
 
     @property
     def target(self) -> str:
@@ -234,6 +228,22 @@ class Statement:
     def target_identifiers(self) -> tuple[str, ...]:
         """The parts of the name of a COPY's or INSERT's table, unquoted."""
         return tuple(unquote(token.text, self.encoding) for token in self.target_tokens if token.text != b".")
+
+
+def qualified_tokens(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Yield the tokens of the qualified name that some tokens begin with."""
+    expects_name = True
+    for token in tokens:
+        is_name = token.kind in ("word", "quoted")
+        if is_name != expects_name or not (is_name or token.text == b"."):
+            return
+        yield token
+        expects_name = not expects_name
+
+
+def qualified(tokens: Sequence[Token]) -> Iterator[bytes]:
+    """Yield the pieces of the qualified name that some tokens begin with."""
+    return (token.text for token in qualified_tokens(tokens))
 
 
 def find_word(tokens: Sequence[Token], word: str) -> int | None:
