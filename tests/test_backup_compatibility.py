@@ -1,7 +1,9 @@
 """What the restoring role or server lacks is left out and named, and the rows come back."""
 
 import re
+import threading
 
+import psycopg
 import pytest
 
 from tests.nasty_database import dump_file
@@ -317,6 +319,30 @@ def test_settings_that_are_unknown_or_not_a_dumps_own_are_left_out(server, resto
     assert ask(server, new, "SELECT count(*) FROM t") == [(2,)]
 
 
+def test_a_collation_of_a_missing_provider_in_a_restore_test(server, iacalls, use, empty_database, tmp_path, data_home):
+    """The embedded server was built without ICU."""
+    try:
+        run(
+            server,
+            empty_database,
+            "CREATE COLLATION public.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            OWNER,
+        )
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this server was built without ICU")
+    run(
+        server,
+        empty_database,
+        "CREATE TABLE t (a text COLLATE public.ci PRIMARY KEY); INSERT INTO t VALUES ('a')",
+        OWNER,
+    )
+    use(empty_database)
+    assert iacalls("backup", "create", "--directory", str(tmp_path / "b")).code == 0
+    outcome = iacalls("backup", "rehearse", "--directory", str(tmp_path / "b"))
+    assert outcome.code == 0, outcome.err + outcome.out
+    assert "COLLATION public.ci" in outcome.err
+
+
 # Row security, partitions, triggers.
 
 
@@ -601,14 +627,30 @@ def test_a_restore_that_fails_behind_a_subscription_leaves_nothing(server, resto
     assert ask(server, "postgres", "SELECT datname FROM pg_database WHERE datname LIKE '%.re%'") == []
 
 
-def test_what_cannot_be_dropped_is_named(server, restore, new):
-    """A prepared transaction keeps a database from being dropped."""
-    text = (
-        ROWS
-        + "CREATE FUNCTION public.f() RETURNS integer LANGUAGE sql AS 'SELECT 1';\nCREATE VIEW public.v AS SELECT nothing FROM public.t;\n"
-    )
-    outcome = restore(text, role="", code=1)
-    assert "could not be dropped" not in outcome.error
+def test_what_cannot_be_dropped_is_named(server, restore):
+    """A superuser's session in it, which the restoring role may not end."""
+    found, done = [], threading.Event()
+
+    def stay():
+        with server.connect("postgres") as connection:
+            while not found and not done.wait(0.01):
+                found.extend(
+                    connection.execute("SELECT datname FROM pg_database WHERE datname LIKE '%.restore-%'").fetchall()
+                )
+        if found:
+            with server.connect(found[0][0]):
+                done.wait(30)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    text = ROWS + "CREATE FUNCTION public.f() RETURNS integer LANGUAGE sql AS 'SELECT 1';\n"
+    slow = "CREATE INDEX i ON public.t ((pg_sleep(2)::text));\n"  # not immutable: an error, two seconds from now
+    wait = "COPY public.t (id, name) FROM stdin;\n" + "".join(f"{n}\tx\n" for n in range(200_000)) + "\\.\n"
+    outcome = restore(text + wait + slow, code=1)
+    done.set()
+    thread.join()
+    assert f"the database {found[0][0]} could not be dropped: " in outcome.error
+    server.drop_database(found[0][0])
 
 
 def test_the_plan_of_replace_names_replication_slots_and_subscriptions(server, empty_database, iacalls, use, tmp_path):

@@ -233,6 +233,13 @@ class Compatibility:
             return None
         return statement.text
 
+    def create_collation(self, statement: Statement) -> None:
+        """Create a collation that this server cannot have, for the restore test alone: rows need it, and no order."""
+        name = sql.Identifier(*statement.identifiers)
+        with database_errors():
+            self.connection.execute(sql.SQL('CREATE COLLATION {} FROM pg_catalog."C"').format(name))
+        self.left_out[shown(statement)] = 'this server was built without its provider; "C" is used in the restore test'
+
     def create_stand_in(self, name: str, schema: str) -> None:
         """Create functions of a missing extension, for the restore test alone."""
         with database_errors(), self.connection.transaction():
@@ -340,6 +347,9 @@ class Compatibility:
             return True
         if kind == "TABLE" and (compression := COMPRESSION.search(text)) and state in NOT_SUPPORTED:
             self.left_out[f"compression {unquote(compression[1])}"] = "this server was built without it"
+            return True
+        if kind == "COLLATION" and state in NOT_SUPPORTED and self.is_test:
+            self.create_collation(statement)
             return True
         is_there = state not in UNDEFINED
         if command in ("COPY", "INSERT") and not is_there and self.lacking_extensions:

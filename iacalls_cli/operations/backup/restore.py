@@ -108,9 +108,12 @@ def restored_database(
     `like` is a database whose encoding, order and tablespace it gets, or ''. Raises `IacallsError`
     with the words of the server or the restore programs; nothing is left, or it is named.
     """
-    lock_creation(server.maintenance, name, making)
+    leftovers = lock_creation(server.maintenance, name, making)
     unfinished = making.new_name(name)
     restored = Restored(unfinished)
+    for leftover in leftovers:
+        if reason := discard(server, leftover):
+            restored.notes.append(f"the database {leftover}, left by an earlier run, could not be dropped: {reason}")
     try:
         notes = create_empty(server.maintenance, unfinished, plan.material, like, server.owner)
         beforehand = create_extensions(server, unfinished, plan)
@@ -316,7 +319,9 @@ def explain(error: IacallsError, compatibility: Compatibility, plan: RestorePlan
     if missing := compatibility.missing_words():
         error.message = f"{error.message}; {missing}"
         error.hint = "install it on this server, or restore on one that has it"
-    elif isinstance(error, DatabaseError | IacallsError) and not plan.search_path and is_undefined(error):
+    elif compatibility.left_out and is_undefined(error):
+        error.message = f"{error.message}; left out before: {', '.join(compatibility.left_out)}"
+    elif not plan.search_path and is_undefined(error):
         error.hint = (
             "does a function of the dump find its names by search_path? pg_dump restores with an empty one; "
             "--search-path public,… restores with that path, and ALTER FUNCTION … SET search_path mends the original"

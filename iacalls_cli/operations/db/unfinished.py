@@ -56,16 +56,17 @@ def shortened(name: str, room: int) -> str:
     return encoded[: NAME_BYTES - room - len(mark)].decode(errors="ignore") + mark
 
 
-def lock_creation(maintenance: Connection, name: str, making: Making = INIT, *, wait: bool = False) -> None:
+def lock_creation(maintenance: Connection, name: str, making: Making = INIT, *, wait: bool = False) -> list[str]:
     """Be the only session that makes databases of this name, until this one ends; drop what killed ones left.
 
-    Raises `DatabaseError` where another session is at it, unless that is to be waited for.
+    Returns the names of those that could not be dropped. Raises `DatabaseError` where another
+    session is at it, unless that is to be waited for.
     """
     prefix = making.prefix(name)
     if not fetch(maintenance, load_query("db/create-lock"), {"prefix": prefix, "wait": wait})[0]["locked"]:
         raise making.at_work(name)
-    for row in fetch(maintenance, load_query("db/unfinished-databases"), {"prefix": prefix}):
-        drop_database(maintenance, row["name"], force=True)
+    leftovers = [row["name"] for row in fetch(maintenance, load_query("db/unfinished-databases"), {"prefix": prefix})]
+    return [leftover for leftover in leftovers if drop_database(maintenance, leftover, force=True)]
 
 
 def drop_database(maintenance: Connection, name: str, *, force: bool = False) -> str:
