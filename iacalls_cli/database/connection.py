@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from iacalls_cli.config.target import Target
-from iacalls_cli.database.failures import connection_failed, database_errors
+from iacalls_cli.database.failures import NOT_READY, connection_failed, database_errors
 from iacalls_cli.database.parameters import (
     Place,
     connection_parameters,
@@ -36,8 +36,6 @@ CONNECT_SECONDS = 10
 EMBEDDED_SECONDS = 60
 KEEPALIVE_SECONDS = 60
 SAFE_PATH = "pg_catalog, pg_temp"
-# What a server says, or does, that is just starting or recovering from a crash.
-NOT_READY = ("the database system is", "server closed the connection unexpectedly")
 
 
 @dataclass(frozen=True)
@@ -237,4 +235,4 @@ def refusal(error: psycopg.Error, place: Place, parameters: Mapping[str, Any]) -
     for key in ("password", "sslpassword"):
         if secret := str(parameters.get(key) or ""):
             message = message.replace(secret, "***")
-    return ConnectionFailed(message, failed.hint)
+    return type(failed)(message, failed.hint)
