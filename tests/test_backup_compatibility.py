@@ -5,9 +5,11 @@ import threading
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from iacalls_cli.embedded.bundle import bundled
 from tests.nasty_database import dump_file
-from tests.servers import OWNER, READER
+from tests.servers import OWNER, READER, local_bundle, private_server, server_kind
 
 DUMP = """--
 -- PostgreSQL database dump
@@ -673,3 +675,34 @@ def test_the_plan_of_replace_names_replication_slots_and_subscriptions(server, e
         empty_database,
         "ALTER SUBSCRIPTION s DISABLE; ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s",
     )
+
+
+# Servers without a database of the usual name.
+
+
+@pytest.fixture(scope="module")
+def bare_server():
+    """A server without a database postgres, and the parameters of one called defaultdb there."""
+    bundle = local_bundle() if server_kind() == "local" else bundled()
+    with private_server(bundle) as parameters:
+        parameters.pop("socket_folder")
+        with psycopg.connect(**parameters, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE defaultdb")
+        with psycopg.connect(**{**parameters, "dbname": "defaultdb"}, autocommit=True) as connection:
+            connection.execute("DROP DATABASE postgres")
+            connection.execute("CREATE TABLE t AS SELECT 1 AS id")
+        yield {**parameters, "dbname": "defaultdb"}
+
+
+@pytest.mark.skipif(server_kind() not in ("embedded", "local"), reason="makes a server of its own")
+def test_a_server_without_a_database_postgres(bare_server, iacalls, monkeypatch, tmp_path):
+    monkeypatch.setenv("IACALLS_DSN", make_conninfo(**bare_server))
+    folder = ["--directory", str(tmp_path / "b")]
+    assert iacalls("backup", "create", *folder).code == 0
+    for way in (["--into", "copia"], ["--replace", "--confirm", "defaultdb"]):
+        outcome = iacalls("backup", "restore", "newest", *way, *folder)
+        assert outcome.code == 0, outcome.err
+    undone = iacalls("backup", "undo", "--confirm", "defaultdb")
+    assert undone.code == 0, undone.err
+    rehearsed = iacalls("backup", "rehearse", *folder, "--dsn", make_conninfo(**bare_server))
+    assert rehearsed.code == 0, rehearsed.err

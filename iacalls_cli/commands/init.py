@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.maintenance_database import MAINTENANCE as MAINTENANCE  # noqa: PLC0414, restores import it from here
 from iacalls_cli.commands.maintenance_database import open_maintenance
 from iacalls_cli.commands.run import Run, ask_twice, read_secret
 from iacalls_cli.database.connection import is_loopback, require_primary

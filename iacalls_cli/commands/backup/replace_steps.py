@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 def replace_database(run: Run, material: Material, name: str, store: "Store", jobs: int, search_path: str) -> None:
     """Restore beside the target's database, show what will be lost, and put the one in the other's place."""
-    with open_server(run, material) as (session, server), second_session(run) as ender:
+    with open_server(run, material, renames=True) as (session, server), second_session(run) as ender:
         live = session.place.database
         require_new_name(live)
         if not run.dry_run and (not sys.stdin.isatty() or run.confirm is not None):
@@ -108,7 +108,7 @@ def agree_to_swap(run: Run, session: "Session", live: str) -> None:
 
 def undo_replace(run: Run) -> None:
     """Put the database that was replaced last in its place again."""
-    with open_server(run, None) as (session, server), second_session(run) as ender:
+    with open_server(run, None, renames=True) as (session, server), second_session(run) as ender:
         live = session.place.database
         kept = kept_databases(session.connection, live)
         if not kept:
