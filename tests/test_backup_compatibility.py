@@ -1,7 +1,9 @@
 """What the restoring role or server lacks is left out and named, and the rows come back."""
 
 import re
+import tempfile
 import threading
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -706,3 +708,139 @@ def test_a_server_without_a_database_postgres(bare_server, iacalls, monkeypatch,
     assert undone.code == 0, undone.err
     rehearsed = iacalls("backup", "rehearse", *folder, "--dsn", make_conninfo(**bare_server))
     assert rehearsed.code == 0, rehearsed.err
+
+
+# The same in archives.
+
+MANY = """
+    CREATE EXTENSION pg_stat_statements;
+    CREATE FUNCTION ef() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN END$$;
+    CREATE EVENT TRIGGER et ON ddl_command_end EXECUTE FUNCTION ef(); COMMENT ON EVENT TRIGGER et IS 'x';
+    CREATE PUBLICATION pub FOR ALL TABLES;
+    CREATE CAST (integer AS xid8) WITH INOUT;
+    CREATE VIEW watched AS SELECT queryid FROM pg_stat_statements;
+    CREATE TABLE t (id serial PRIMARY KEY, name text); INSERT INTO t (name) VALUES ('a'), ('b');
+    CREATE TABLE u (t int REFERENCES t); INSERT INTO u VALUES (1);
+    CREATE MATERIALIZED VIEW mv AS SELECT t.id, t.name, count(*) FROM t GROUP BY t.id;
+    CREATE UNIQUE INDEX mvi ON mv (id); COMMENT ON INDEX mvi IS 'of a view behind a key';
+    CREATE VIEW grouped AS SELECT t.id, t.name FROM t GROUP BY t.id;
+    CREATE RULE quiet AS ON DELETE TO u DO INSTEAD NOTHING;
+    ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY p ON t USING (name IS NOT NULL);
+    CREATE STATISTICS st ON id, name FROM t;
+"""
+
+
+@pytest.mark.parametrize("form", ["custom", "directory", "plain"])
+@pytest.mark.parametrize("role", [OWNER, ""])
+def test_a_backup_with_what_only_a_superuser_makes(server, empty_database, iacalls, use, new, tmp_path, form, role):
+    run(server, empty_database, MANY)
+    use(empty_database, "")
+    assert iacalls("backup", "create", "--format", form, "--directory", str(tmp_path / "b")).code == 0
+    use(empty_database, role)
+    outcome = iacalls("backup", "restore", empty_database, "--into", new, "--directory", str(tmp_path / "b"))
+    run(server, empty_database, "DROP EVENT TRIGGER et; DROP PUBLICATION pub")
+    assert outcome.code == 0, outcome.err
+    assert ask(server, new, "SELECT count(*), (SELECT count(*) FROM u), (SELECT count(*) FROM mv) FROM t") == [
+        (2, 1, 2)
+    ]
+    assert ask(server, new, "SELECT obj_description('mvi'::regclass)") == [("of a view behind a key",)]
+    assert ask(server, new, "SELECT polname FROM pg_policy") == [("p",)]
+    found = ask(
+        server,
+        new,
+        "SELECT (SELECT count(*) FROM pg_event_trigger), (SELECT count(*) FROM pg_publication), to_regclass('watched') IS NULL",
+    )
+    assert found == [(0, 0, True) if role else (1, 1, False)]
+    for left in (
+        "EVENT TRIGGER et",
+        "PUBLICATION pub",
+        "CAST (",
+        "EXTENSION pg_stat_statements",
+        "VIEW public.watched",
+    ):
+        assert (left in outcome.err) == bool(role)
+    if not role:
+        run(server, new, "DROP EVENT TRIGGER et; DROP PUBLICATION pub")
+
+
+JOBS = """
+    CREATE SCHEMA jobs; CREATE EXTENSION iac_jobs SCHEMA jobs; INSERT INTO jobs.job VALUES (1), (2);
+    SELECT setval('jobs.job_seq', 7);
+    CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'b');
+    CREATE TABLE u (t int REFERENCES t); INSERT INTO u VALUES (1);
+    CREATE INDEX plain ON t (name);
+    CREATE INDEX special ON t (jobs.iac_f(id)); COMMENT ON INDEX special IS 'x';
+    CREATE VIEW v AS SELECT jobs.iac_f(id) FROM t;
+    CREATE FUNCTION tf() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;
+    CREATE TRIGGER tr BEFORE UPDATE ON t FOR EACH ROW WHEN (jobs.iac_f(NEW.id) = 1) EXECUTE FUNCTION tf();
+"""
+CONTROL = "comment = 'x'\ndefault_version = '1'\nrelocatable = false\n"
+EXTENSION_SQL = """CREATE TABLE job (id int); SELECT pg_extension_config_dump('job', '');
+    CREATE SEQUENCE job_seq; SELECT pg_extension_config_dump('job_seq', '');
+    CREATE FUNCTION iac_f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1';"""
+
+
+@pytest.mark.postgres(">= 18")
+@pytest.mark.parametrize("form", ["custom", "directory", "plain"])
+def test_a_backup_with_an_extension_that_is_missing_where_it_is_restored(
+    server, empty_database, iacalls, use, new, form
+):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        made = Path(folder) / "extension"
+        made.mkdir(0o755)
+        (made / "iac_jobs.control").write_text(CONTROL)
+        (made / "iac_jobs--1.sql").write_text(EXTENSION_SQL)
+        run(server, empty_database, f"SET extension_control_path = '{folder}:$system'; {JOBS}")
+        use(empty_database, "")
+        store = ["--directory", f"{folder}/b"]
+        assert iacalls("backup", "create", "--format", form, *store).code == 0
+        outcome = iacalls("backup", "restore", empty_database, "--into", new, *store)
+        assert outcome.code == 0, outcome.err
+        rehearsed = iacalls("backup", "rehearse", *store, "--dsn", server.dsn("postgres"))
+    assert "extensions that this server does not have: iac_jobs" in outcome.err
+    for left in ("rows of jobs.job", "INDEX special ON public.t", "VIEW public.v", "TRIGGER tr ON public.t"):
+        assert left in outcome.err
+    assert ask(server, new, "SELECT count(*), (SELECT count(*) FROM u) FROM t") == [(2, 1)]
+    assert ask(server, new, "SELECT to_regclass('plain')::text, to_regclass('special')") == [("plain", None)]
+    assert rehearsed.code == 0, rehearsed.err + rehearsed.out
+
+
+def test_settings_of_the_restoring_role_do_not_reach_the_programs(server, empty_database, copy, new):
+    run(server, empty_database, "CREATE TABLE t AS SELECT 1 AS id", OWNER)
+    run(
+        server,
+        "postgres",
+        f"ALTER ROLE {OWNER} SET default_transaction_read_only = on; ALTER ROLE {OWNER} SET array_nulls = off",
+    )
+    try:
+        copy(empty_database, role=OWNER)
+    finally:
+        run(server, "postgres", f"ALTER ROLE {OWNER} RESET ALL")
+    assert ask(server, new, "SELECT count(*) FROM t") == [(1,)]
+
+
+@pytest.mark.parametrize("way", ["into", "data-only", "table"])
+def test_a_null_in_an_array_is_no_text(server, empty_database, iacalls, use, new, tmp_path, way):
+    """Whatever settings the role has for reading text; the embedded server was built without XML."""
+    xml = ask(server, "postgres", "SELECT count(*) FROM pg_config WHERE setting LIKE '%with-libxml%'") == [(1,)]
+    kind = "xml" if xml else "text"
+    run(server, empty_database, f"CREATE TABLE arr (id int, a text[], d date, x {kind})", OWNER)
+    run(server, empty_database, "INSERT INTO arr VALUES (1, '{a,NULL}', '2025-03-04', 'a<b/>')", OWNER)
+    use(empty_database)
+    folder = ["--directory", str(tmp_path / "b")]
+    assert iacalls("backup", "create", *folder).code == 0
+    for setting in ("array_nulls = off", "xmloption = document", "DateStyle = 'SQL, DMY'"):
+        run(server, "postgres", f"ALTER ROLE {OWNER} SET {setting}")
+    try:
+        run(server, empty_database, "TRUNCATE arr")
+        ways = {"into": ["--into", new], "data-only": ["--data-only"], "table": ["--table", "arr"]}
+        outcome = iacalls("backup", "restore", empty_database, *ways[way], *folder)
+        assert outcome.code == 0, outcome.err
+    finally:
+        run(server, "postgres", f"ALTER ROLE {OWNER} RESET ALL")
+    name = new if way == "into" else empty_database
+    schemas = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'arr' ORDER BY 1 DESC"
+    table = f"{ask(server, name, schemas)[0][0]}.arr"
+    assert ask(server, name, f"SELECT a[2] IS NULL, d::text, x::text FROM {table}") == [(True, "2025-03-04", "a<b/>")]

@@ -23,8 +23,16 @@ def execute_alone(connection: Connection, statement: bytes) -> pq.abc.PGresult:
     pgconn.send_query_params(statement, None)
     result: pq.abc.PGresult = connection.wait(generators.execute(pgconn))[-1]
     if result.status == pq.ExecStatus.FATAL_ERROR:
-        raise psycopg.errors.error_from_result(result, encoding=connection.info.encoding)
+        raise psycopg.errors.error_from_result(result, encoding=text_encoding(connection))
     return result
+
+
+def text_encoding(connection: Connection) -> str:
+    """Return the client encoding by Python's name; latin-1, which reads any bytes, for one that Python lacks."""
+    try:
+        return connection.info.encoding
+    except psycopg.NotSupportedError:
+        return "latin-1"
 
 
 def copy_alone(connection: Connection, statement: bytes, rows: Iterable[bytes]) -> None:

@@ -22,6 +22,11 @@ from iacalls_cli.operations.db.unfinished import NAME_BYTES, RESTORE, rename_dat
 from iacalls_cli.operations.db.verify import verify_database
 from iacalls_cli.table import Answer, Column, Table, table_of
 
+# The role that does instead of a superuser.
+SUFFICIENT = {
+    "the dump": "a role that may only create databases will do (CREATE ROLE restorer LOGIN CREATEDB)",
+    "the tables": "their owner will do",
+}
 SCHEMA = re.compile(r'[\w$]+|"[^"\x00]+"')
 
 if TYPE_CHECKING:
@@ -61,6 +66,7 @@ def restore_tables(run: Run, material: Material, store: "Store", tables: tuple[s
         where = "the empty tables of that name" if data_only else f"the new schema {side}"
         named = ", ".join(tables) or "all tables"
         diagnostics.note(f"plan: bring the rows of {named} from {material} back into {where}")
+        warn_of_privileges(session, "the tables")
         tell_notes(check_material(material))
         if run.dry_run:
             return
@@ -75,16 +81,16 @@ def restore_tables(run: Run, material: Material, store: "Store", tables: tuple[s
     run.write(table_of(BroughtBack, brought))
 
 
-def warn_of_privileges(session: "Session") -> None:
-    """Say with whose privileges the code in a dump will run."""
+def warn_of_privileges(session: "Session", place: str = "the dump") -> None:
+    """Say with whose privileges the code in a dump, or of the tables that are filled, will run."""
     role = session.connection.info.user
     if session.connection.info.parameter_status("is_superuser") == "on":
         diagnostics.warning(
-            f"{role} is a superuser: functions, defaults, indexes and constraints of the dump run with its privileges, "
-            "whoever wrote them; a role that may only create databases will do (CREATE ROLE restorer LOGIN CREATEDB)"
+            f"{role} is a superuser: functions, defaults, indexes and constraints of {place} run with its privileges, "
+            f"whoever wrote them; {SUFFICIENT[place]}"
         )
     else:
-        diagnostics.note(f"functions, defaults, indexes and constraints of the dump run with the privileges of {role}")
+        diagnostics.note(f"functions, defaults, indexes and constraints of {place} run with the privileges of {role}")
 
 
 def read_search_path(text: str) -> str:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.extended import execute_alone
+from iacalls_cli.database.extended import execute_alone, text_encoding
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, UNDEFINED, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import UsageError
@@ -112,7 +112,7 @@ class Compatibility:
 
     def encoding(self) -> str:
         """How the script's text is encoded now, by Python's name."""
-        return self.connection.info.encoding
+        return text_encoding(self.connection)
 
     def apply(self, text: bytes) -> bytes | None:
         """Return the statement where it can run here, None where it cannot or has to wait.
@@ -303,7 +303,7 @@ class Compatibility:
     def keep_owner(self, statement: Statement, owner: str) -> None:
         """Keep an ALTER … OWNER TO for the end, or the name of a role that cannot be given anything."""
         if owner in self.assumable:
-            self.rights.append(statement)
+            (self.event_triggers if statement.kind == "EVENT TRIGGER" else self.rights).append(statement)
         else:
             self.lacking_owners[owner] = None
 
@@ -354,7 +354,7 @@ class Compatibility:
         is_there = state not in UNDEFINED
         if command in ("COPY", "INSERT") and not is_there and self.lacking_extensions:
             if statement.target_identifiers not in self.tables:
-                self.left_out[f"rows of {statement.target}"] = self.missing_words()
+                self.leave_out_rows(*statement.target_identifiers)
                 return True
             return False
         if command == "SELECT":
@@ -362,6 +362,10 @@ class Compatibility:
         if command in ("CREATE", "ALTER", "REFRESH") and (kind in DISPENSABLE or command == "REFRESH"):
             return self.may_leave_out(statement, state, reason)
         return False
+
+    def leave_out_rows(self, *names: str) -> None:
+        """Remember that a table of a missing extension has not got its rows."""
+        self.left_out[rows_label(*names)] = "of a missing extension"
 
     def may_leave_out(self, statement: Statement, state: str, reason: str) -> bool:
         """Whether an object that its rows do not need is left out after an error."""
@@ -530,6 +534,11 @@ def schema_of_extension(statement: Statement) -> str:
     tokens = list(statement.tokens())
     place = find_word(tokens, "SCHEMA")
     return unquote(tokens[place + 1].text, statement.encoding) if place is not None else "public"
+
+
+def rows_label(*names: str) -> str:
+    """Return how the rows of a table are called that were left out; pg_restore lists names with spaces between."""
+    return f"rows of {'.'.join(names).replace(' ', '.')}"
 
 
 def shown(statement: Statement) -> str:

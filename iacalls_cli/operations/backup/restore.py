@@ -18,6 +18,7 @@ from iacalls_cli.operations.backup.compatibility import (
     TIMEOUT_MAJOR,
     Compatibility,
     read_compatibility,
+    rows_label,
     schema_of_extension,
 )
 from iacalls_cli.operations.backup.contents import (
@@ -303,7 +304,7 @@ def fill(
     restored.left_out = frozenset(compatibility.left_out)
     restored.stand_ins = frozenset(compatibility.stand_ins)
     if plan.contents == "full":
-        restored.differences = compare_rows(material, restored.tables)
+        restored.differences = compare_rows(material, restored)
 
 
 def run(compatibility: Compatibility, chunks: Iterable[bytes], apply: StatementFilter | None = None) -> None:
@@ -399,9 +400,7 @@ def without_lacking(entries: list[Entry], compatibility: Compatibility, client: 
     for entry in entries:
         is_foreign = entry.kind == "TABLE DATA" and entry.name not in own
         if is_foreign and not is_relation(compatibility.connection, entry.name):
-            compatibility.left_out[f"rows of {entry.name.rsplit(' ', 1)[0].replace(' ', '.')}"] = (
-                "of a missing extension"
-            )
+            compatibility.leave_out_rows(*entry.name.split(" ")[:-1])
         elif entry.kind == "SEQUENCE SET" and not is_relation(compatibility.connection, entry.name):
             continue
         else:
@@ -436,15 +435,16 @@ def run_program(
             running.check()
 
 
-def compare_rows(material: Material, tables: tuple[TableRows, ...]) -> list[str]:
-    """Where the restored rows are not as many as the manifest says."""
+def compare_rows(material: Material, restored: Restored) -> list[str]:
+    """Where the restored rows are not as many as the manifest says; those of missing extensions are left out."""
     if material.manifest is None:
         return []
-    found = {(table.schema, table.name): table.rows for table in tables}
+    found = {(table.schema, table.name): table.rows for table in restored.tables}
     return [
         f"{table} has {found.get((table.schema, table.name), 0):,} rows, and had {table.rows:,}"
         for table in material.manifest.tables
         if found.get((table.schema, table.name)) != table.rows
+        and rows_label(table.schema, table.name) not in restored.left_out
     ]
 
 

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import pq
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.extended import copy_alone, execute_alone
+from iacalls_cli.database.extended import copy_alone, execute_alone, text_encoding
 from iacalls_cli.database.failures import translate
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.script import COPY_FROM, Script, StatementFilter, Syntax
@@ -65,7 +65,7 @@ def run_script(
                 run(wanted)
         except psycopg.Error as error:
             if not pardons(statement, error):
-                raise failure(error, statement, connection.info.encoding) from error
+                raise failure(error, statement, text_encoding(connection)) from error
         pass_over(rows)
 
 

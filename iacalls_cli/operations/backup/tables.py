@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.extended import text_encoding
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
@@ -85,7 +86,7 @@ def restore_beside(
     selection = Selection(tuple(tables))
 
     def apply(text: bytes) -> bytes | None:
-        statement = Statement(text, connection.info.encoding)
+        statement = Statement(text, text_encoding(connection))
         is_table = statement.command == "CREATE" and statement.kind == "TABLE"
         if is_table or is_rows(statement):
             tokens = statement.object_tokens if is_table else statement.target_tokens
@@ -136,7 +137,7 @@ def restore_rows(
     notes: list[str] = []
 
     def apply(text: bytes) -> bytes | None:
-        statement = Statement(text, connection.info.encoding)
+        statement = Statement(text, text_encoding(connection))
         if is_rows(statement):
             names = statement.target_identifiers
             if len(names) != 2:
@@ -153,7 +154,7 @@ def restore_rows(
             return text
         if match := SETVAL.fullmatch(text):
             moves.append(
-                (match[1].decode(connection.info.encoding).replace("''", "'"), int(match[2]), match[3] == b"true")
+                (match[1].decode(text_encoding(connection)).replace("''", "'"), int(match[2]), match[3] == b"true")
             )
             return None
         call = CALL_OF.fullmatch(text)
@@ -210,7 +211,7 @@ def listed_moves(
     entries = [entry for entry in read_contents(client, archive, "data") if entry.kind == "SEQUENCE SET"]
     text = b"".join(entries_as_text(client, archive, entries))
     return [
-        (match[1].decode(connection.info.encoding).replace("''", "'"), int(match[2]), match[3] == b"true")
+        (match[1].decode(text_encoding(connection)).replace("''", "'"), int(match[2]), match[3] == b"true")
         for match in SETVAL.finditer(text)
     ]
 
