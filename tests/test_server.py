@@ -312,7 +312,7 @@ def test_data_whose_owner_cannot_run_a_server(server):
         os.chown(server.places.data, uid, uid)
         with pytest.raises(IacallsError, match=f"belong to {name}") as caught:
             embedded_server()
-        assert f"chown -R nobody: {server.places.data}" in caught.value.hint
+        assert f"chown -R {server.account.name}: {server.places.data}" in caught.value.hint
         assert server.places.data.stat().st_uid == uid
     os.chown(server.places.data, server.account.uid, server.account.gid)
 

@@ -139,7 +139,7 @@ def owner_account(data: Path) -> Account:
             return Account(name, entry.pw_uid, entry.pw_gid, switch=True)
     raise IacallsError(
         f"the embedded server's data in {data} belong to {name}, which cannot run PostgreSQL",
-        f"chown -R nobody: {shlex.quote(str(data))}",
+        f"chown -R {server_account().name}: {shlex.quote(str(data))}",
     )
 
 
