@@ -844,3 +844,22 @@ def test_a_null_in_an_array_is_no_text(server, empty_database, iacalls, use, new
     schemas = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'arr' ORDER BY 1 DESC"
     table = f"{ask(server, name, schemas)[0][0]}.arr"
     assert ask(server, name, f"SELECT a[2] IS NULL, d::text, x::text FROM {table}") == [(True, "2025-03-04", "a<b/>")]
+
+
+def test_a_dump_that_sets_no_search_path(server, restore, new):
+    text = ROWS.replace("public.", "") + f"ALTER TABLE t OWNER TO {READER};\nGRANT SELECT ON TABLE t TO {OWNER};\n"
+    restore(text, role="")
+    assert ask(server, new, "SELECT tableowner FROM pg_tables WHERE tablename = 't'") == [(READER,)]
+
+
+def test_owners_and_privileges_of_a_dump_that_names_no_schemas(server, restore, new):
+    text = (
+        "CREATE SCHEMA s;\nSET search_path = s, pg_catalog;\nCREATE TABLE a (id integer);\n"
+        f"ALTER TABLE a OWNER TO {READER};\nALTER TABLE a ENABLE ROW LEVEL SECURITY;\n"
+        "COPY a (id) FROM stdin;\n1\n\\.\nSET search_path = public, pg_catalog;\nCREATE TABLE a (id integer);\n"
+        f"ALTER TABLE a OWNER TO {OWNER};\nGRANT SELECT ON TABLE a TO {READER};\n"
+    )
+    restore(text, role="")
+    owners = "SELECT schemaname, tableowner, rowsecurity FROM pg_tables WHERE tablename = 'a' ORDER BY 1 DESC"
+    assert ask(server, new, owners) == [("s", READER, True), ("public", OWNER, False)]
+    assert ask(server, new, f"SELECT has_table_privilege('{READER}', 'public.a', 'SELECT')") == [(True,)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
-from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.connection import SAFE_PATH, Connection
 from iacalls_cli.database.extended import execute_alone, text_encoding
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, UNDEFINED, database_errors
 from iacalls_cli.database.rows import fetch
@@ -109,6 +109,8 @@ class Compatibility:
     rights: list[Statement] = field(default_factory=list)
     event_triggers: list[Statement] = field(default_factory=list)
     authorization: str = ""
+    # The statement that set the search_path: dumps before version 10.3 name no schemas.
+    path: bytes = b""
 
     def encoding(self) -> str:
         """How the script's text is encoded now, by Python's name."""
@@ -141,6 +143,8 @@ class Compatibility:
                 return b"SET default_tablespace = '';"
         if name == "search_path" and self.search_path:
             return self.set_search_path()
+        if name == "search_path":
+            self.path = statement.text
         if name in SETTINGS:
             return statement.text
         if name not in TIMEOUTS:
@@ -164,7 +168,8 @@ class Compatibility:
         if function == "set_config":
             if not re.search(rb"\(\s*'search_path'", statement.text):
                 raise not_of_a_dump(statement)
-            return self.set_search_path() if self.search_path else statement.text
+            self.path = self.set_search_path() if self.search_path else statement.text
+            return self.path
         return statement.text if function != "lo_unlink" else None
 
     def apply_transaction(self, statement: Statement) -> bytes | None:
@@ -192,7 +197,7 @@ class Compatibility:
             self.keep_owner(statement, unquote(owner[1], statement.encoding))
             return None
         if kind == "DEFAULT PRIVILEGES":
-            self.rights.append(statement)
+            self.keep_for_end(self.rights, statement)
             return None
         if kind == "EXTENSION":
             return self.apply_extension(statement)
@@ -200,7 +205,7 @@ class Compatibility:
             self.left_out[f"{kind} {statement.name.split(' ')[0]}"] = "a copy must not take its changes"
             return None
         if kind == "EVENT TRIGGER" and statement.command != "DROP":
-            self.event_triggers.append(statement)
+            self.keep_for_end(self.event_triggers, statement)
             return None
         if kind in ("LANGUAGE", "PROCEDURAL LANGUAGE") and statement.identifiers == ("plpgsql",):
             return None  # every database has it
@@ -212,7 +217,7 @@ class Compatibility:
             if statement.command == "CREATE":
                 self.tables.add(statement.identifiers)
             if ENABLE_ROW_SECURITY.search(text):
-                self.late.append(statement)
+                self.keep_for_end(self.late, statement)
                 return None
         return text
 
@@ -289,7 +294,7 @@ class Compatibility:
         """GRANT and REVOKE on objects of one database, kept for the end; never of roles."""
         if read_grant(statement) is None:
             raise not_of_a_dump(statement)
-        self.rights.append(statement)
+        self.keep_for_end(self.rights, statement)
         return None
 
     def leave_out(self, statement: Statement) -> bytes | None:
@@ -303,9 +308,14 @@ class Compatibility:
     def keep_owner(self, statement: Statement, owner: str) -> None:
         """Keep an ALTER … OWNER TO for the end, or the name of a role that cannot be given anything."""
         if owner in self.assumable:
-            (self.event_triggers if statement.kind == "EVENT TRIGGER" else self.rights).append(statement)
+            self.keep_for_end(self.event_triggers if statement.kind == "EVENT TRIGGER" else self.rights, statement)
         else:
             self.lacking_owners[owner] = None
+
+    def keep_for_end(self, kept: list[Statement], statement: Statement) -> None:
+        """Keep a statement for the end, with the search_path that it was written for."""
+        statement.path = self.path
+        kept.append(statement)
 
     def keep(self, text: bytes) -> None:
         """A filter that runs nothing: it keeps owners and privileges for the end, and notes missing tablespaces."""
@@ -375,7 +385,8 @@ class Compatibility:
             else:
                 self.left_out[shown(statement)] = reason
             return True
-        if state in (*UNDEFINED, *NOT_SUPPORTED) and self.has_left_out:
+        is_missing = self.has_left_out or (statement.kind == "COLLATION" and state in NOT_SUPPORTED)
+        if state in (*UNDEFINED, *NOT_SUPPORTED) and is_missing:
             self.left_out[shown(statement)] = reason
             return True
         return False
@@ -410,10 +421,18 @@ class Compatibility:
         for kept in (self.late, self.rights, self.event_triggers):
             kept.clear()
 
+    def execute_late(self, statement: Statement, text: bytes) -> None:
+        """Run a statement that was kept, with the search_path that it was written for."""
+        with self.connection.transaction():
+            if statement.path:
+                execute_alone(self.connection, statement.path)
+            execute_alone(self.connection, text)
+            self.connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [SAFE_PATH])
+
     def run_late(self, statement: Statement) -> None:
         """Run a statement that was kept, and go on after an error as in the script."""
         try:
-            execute_alone(self.connection, in_utf8(statement))
+            self.execute_late(statement, in_utf8(statement))
         except psycopg.Error as error:
             if not self.pardons(statement.text, error):
                 raise
@@ -435,7 +454,7 @@ class Compatibility:
                 if not text:
                     return
         try:
-            execute_alone(self.connection, text)
+            self.execute_late(statement, text)
         except psycopg.Error as error:
             if not (statement.kind == "SEQUENCE" and error.sqlstate == "0A000"):  # it follows its table
                 self.refused[f"{about(statement, grant)}: {error.diag.message_primary or error}"] = None

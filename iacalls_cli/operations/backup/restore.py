@@ -46,6 +46,7 @@ from iacalls_cli.queries import load_query
 OpenDatabase = Callable[[str], AbstractContextManager[Connection]]
 OpenClient = Callable[[str], Client]
 DEFAULT_TABLESPACE = "pg_default"
+DEFAULT_PATH = b"SET search_path = public, pg_temp"
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 PROVIDER_MAJOR = 15  # the first version with LOCALE_PROVIDER
 LIMITS = Limits("0", "10s")
@@ -281,6 +282,9 @@ def fill(
     compatibility.made_beforehand = beforehand
     try:
         if not material.is_archive:
+            # As psql has it: a dump by hand may set none. Nobody else's objects are in the new database.
+            compatibility.path = DEFAULT_PATH
+            connection.execute(DEFAULT_PATH)
             apply = compatibility.apply if plan.contents == "full" else structure_only(compatibility.apply)
             run(compatibility, read_chunks(plan.archive), apply)
         else:

@@ -93,6 +93,8 @@ class Statement:
 
     def __init__(self, text: bytes, encoding: str = "utf-8") -> None:
         self.text, self.encoding = text, encoding
+        # The statement that sets the search_path it was written for; b'' where that is the session's.
+        self.path = b""
         self._source = read_tokens(text)
         self._read: list[Token] = []
 
