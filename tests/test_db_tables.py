@@ -96,6 +96,47 @@ def test_an_index_that_finds_names_by_search_path_prevents_no_verify_and_describ
     assert iacalls("monitor", "indexes").code == 0
 
 
+@pytest.mark.postgres(">= 15")
+def test_an_index_that_finds_names_by_search_path_prevents_no_report(server, own_names, iacalls):
+    for report in ("groups", "calls", "stats", "top-clients", "client-history 1", "batch-statistics"):
+        outcome = iacalls("report", *report.split())
+        assert outcome.code == 0, (report, outcome.err)
+    assert iacalls("users", "list").code == 0
+    assert iacalls("report", "check").code == 0
+
+
+@pytest.mark.parametrize("role", [READER, SUPERUSER])
+def test_a_role_that_cannot_trust_the_path_is_told_of_the_function(server, own_names, use, iacalls, role):
+    """The owner of the database could have put an operator into public, to be run with this role's privileges."""
+    use(own_names, role)
+    outcome = iacalls("users", "list")
+    assert outcome.code == 1
+    assert "function fold(text) does not exist" in outcome.error
+    assert "the function key finds its names by search_path" in outcome.error
+
+
+@pytest.mark.postgres(">= 15")
+@pytest.mark.parametrize(
+    "trap",
+    [
+        f"GRANT CREATE ON SCHEMA public TO {STRANGER}",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        f"CREATE FUNCTION public.lower(a varchar) RETURNS text LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION public.lower(varchar) OWNER TO {STRANGER}",
+        f"CREATE FUNCTION t(varchar, text) RETURNS bool LANGUAGE sql AS 'SELECT true'; "
+        f"CREATE OPERATOR = (LEFTARG = varchar, RIGHTARG = text, FUNCTION = t); ALTER OPERATOR = (varchar, text) OWNER TO {STRANGER}",
+        f"CREATE SCHEMA app AUTHORIZATION {STRANGER}; GRANT USAGE ON SCHEMA app TO PUBLIC; "
+        f"ALTER ROLE {OWNER} IN DATABASE {{}} SET search_path = app, public",
+    ],
+)  # fmt: skip
+def test_a_path_that_strangers_can_change_is_not_used(server, own_names, iacalls, trap):
+    with server.connect(own_names) as admin:
+        admin.execute("SET search_path = public")
+        admin.execute(trap.format(own_names))
+    outcome = iacalls("users", "list")
+    assert outcome.code == 1
+    assert "function fold(text) does not exist" in outcome.error
+
+
 def test_row_security_forced_on_the_owner_is_no_exact_count(server, filled_database, use, iacalls):
     with server.connect(filled_database, OWNER) as connection:
         rows = connection.execute("SELECT count(*) FROM groups").fetchone()[0]

@@ -268,3 +268,22 @@ def test_a_profile_of_a_pooler_alone_is_none(iacalls, configure):
     outcome = iacalls("users", "list", "--profile", "p")
     assert outcome.code == 2
     assert "needs either dsn or keywords" in outcome.error
+
+
+def test_options_that_a_pooler_refuses_are_named(session_pooler, database, iacalls, configure, monkeypatch):
+    """PgBouncer knows no options at the connection; so our client programs send none through a pooler."""
+    configure(PROFILE.format(session_pooler.dsn(database)))
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=7MB")
+    outcome = iacalls("users", "list", "--profile", "pooled")
+    if outcome.code != 0:  # from version 1.20 on it can be told to accept them
+        assert outcome.code == 3
+        assert "a connection pooler refuses this setting (PGOPTIONS" in outcome.error
+
+
+def test_a_pooler_that_is_full_is_no_wrong_password(server, database, iacalls, monkeypatch):
+    with open_pooler(server, "session", max_client_conn=2) as pooler:
+        monkeypatch.setenv("IACALLS_DSN", pooler.dsn(database))
+        with pooler.connect(database), pooler.connect(database):
+            outcome = iacalls("users", "list")
+    assert outcome.code == 3
+    assert "too many sessions are open" in outcome.error

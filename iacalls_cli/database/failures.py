@@ -25,6 +25,10 @@ HINTS = {
     "42601": "correct the SQL",
     "22021": "the database holds text that is not UTF-8 (its encoding is SQL_ASCII); read it with encode()",
 }
+# A relation, function, type, column, schema or operator was not found.
+MISSING_NAMES = ("42P01", "42883", "42704", "42703", "3F000")
+# Where a function of the database fails: of an index, a trigger, a check, a view.
+CALLED = re.compile(r'(?:SQL|PL/\w+) function "?([^"()\s]+)')
 INSUFFICIENT_RIGHT = "42501"
 # A name that was not found: table, column, object, function, schema.
 UNDEFINED = ("42P01", "42703", "42704", "42883", "3F000")
@@ -63,8 +67,11 @@ def translate(error: psycopg.Error) -> IacallsError:
     message = error.diag.message_primary or first_line(str(error)) or type(error).__name__
     if error.diag.statement_position and (line := LINE.search(str(error))):
         message += f" (line {line[1]} of the SQL)"
+    hint = HINTS.get(state, error.diag.message_hint or "")
+    if state in MISSING_NAMES and (called := CALLED.search(error.diag.context or "")):
+        hint = f"the function {called[1]} finds its names by search_path; ALTER FUNCTION … SET search_path gives it one"
     # Never the DETAIL: of a row that breaks a constraint it shows every value, hashes included.
-    return DatabaseError(message, HINTS.get(state, error.diag.message_hint or ""), state)
+    return DatabaseError(message, hint, state)
 
 
 def is_connection_loss(error: psycopg.Error) -> bool:
