@@ -35,7 +35,10 @@ SERIAL_CALL = re.compile(
     rb"SELECT (?:pg_catalog\.)?setval\((?:pg_catalog\.)?pg_get_serial_sequence\(" + TEXT + rb",\s*" + TEXT
     + rb"\), \d+, (?:true|false)\);\s*"
 )  # fmt: skip
-UNLINK = re.compile(rb"SELECT CASE WHEN EXISTS\s*\(.*lo_unlink\(.*", re.DOTALL)
+UNLINK = re.compile(
+    rb"SELECT (?:CASE WHEN EXISTS\s*\(.*lo_unlink\(.*|pg_catalog\.lo_unlink\(oid\) FROM pg_catalog\.pg_largeobject_metadata WHERE oid = .*)",
+    re.DOTALL,
+)
 STATISTICS = re.compile(rb"SELECT \* FROM (?:pg_catalog\.)?pg_restore_(?:relation|attribute|extended)_stats\(")
 FUNCTIONS = frozenset(("setval", "set_config", "lo_create", "lo_creat", "lo_open", "lowrite", "lo_close", "lo_unlink"))
 SETTINGS = frozenset(

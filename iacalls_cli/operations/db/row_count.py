@@ -1,8 +1,10 @@
-"""Exact row counts that neither row security nor the functions of an index can falsify or prevent.
+"""Exact row counts that neither row security nor the functions of an index can falsify, prevent or abuse.
 
-A plain `SELECT count(*)` has two faults: where row security applies to the role it counts only the
-visible rows, and it fails if the planner meets an index whose function finds its names by
-search_path (the planner inlines SQL functions, and our sessions have a safe path).
+A plain `SELECT count(*)` has three faults: where row security applies to the role it counts only the
+visible rows; it fails if the planner meets an index whose function finds its names by search_path
+(the planner inlines SQL functions, and our sessions have a safe path); and the planner runs
+functions of indexes and CHECK constraints as the role that counts. A table's owner could have a
+superuser's nightly backup run a program that way.
 """
 
 from dataclasses import dataclass
@@ -33,21 +35,29 @@ def count_rows(connection: Connection, schema: str, name: str) -> RowCount:
     """Count the rows of one table, without those of its partitions and inheriting tables.
 
     Within a transaction the count is of its snapshot; the transaction stays usable, its settings
-    stay as they are, and the locks of the count are released. A count that cannot be planned is
-    taken by COPY, which plans nothing and runs no code but the output function of one column's
-    type. Raises psycopg's errors for lock time-outs, cancellations and lost connections.
+    stay as they are, and the locks of the count are released. A count that cannot be planned, or
+    would run another role's functions when it is, is taken by COPY, which plans nothing and runs no
+    code but the output function of one column's type. Raises psycopg's errors for lock time-outs,
+    cancellations and lost connections.
     """
     table = sql.Identifier(schema, name)
-    try:
-        return RowCount(select_count(connection, sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(table)))
-    except psycopg.Error as error:
-        raise_if_unavoidable(error)
+    if not plans_foreign_code(connection, schema, name):
+        try:
+            return RowCount(select_count(connection, sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(table)))
+        except psycopg.Error as error:
+            raise_if_unavoidable(error)
     # Not within the block above: there psycopg would show the first error as the cause of the next.
     try:
         return RowCount(copy_count(connection, schema, name))
     except psycopg.Error as error:
         raise_if_unavoidable(error)
         return RowCount(None, reason_of(connection, error, schema, name))
+
+
+def plans_foreign_code(connection: Connection, schema: str | None = None, name: str | None = None) -> bool:
+    """Whether planning a query on a table, or on any, may run functions of another role that is no superuser."""
+    rows = fetch(connection, load_query("db/planned-code"), {"schema": schema, "name": name})
+    return bool(rows and rows[0]["is_foreign"])
 
 
 def count_tree(connection: Connection, schema: str, name: str) -> RowCount:

@@ -11,6 +11,7 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.operations.db.row_count import plans_foreign_code
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 
@@ -51,6 +52,8 @@ def find_behind(connection: Connection) -> list[BehindSequence]:
             increment=sql.Literal(row["increment"]),
             most=sql.Literal(row["most"]),
         )
+        if plans_foreign_code(connection, row["table_schema"], row["table_name"]):
+            continue
         try:
             with connection.transaction():
                 found = connection.execute(statement).fetchone()

@@ -10,7 +10,13 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.operations.db.row_count import RowCount, count_tree, raise_if_unavoidable, select_counts
+from iacalls_cli.operations.db.row_count import (
+    RowCount,
+    count_tree,
+    plans_foreign_code,
+    raise_if_unavoidable,
+    select_counts,
+)
 from iacalls_cli.queries import load_query
 from iacalls_cli.table import Bytes, Prose
 
@@ -69,9 +75,15 @@ def count_tables(connection: Connection, names: Sequence[str]) -> dict[str, RowC
     counted: dict[str, RowCount] = {}
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        for start in range(0, len(names), TABLES_A_STATEMENT):
-            some = names[start : start + TABLES_A_STATEMENT]
+        own = names
+        if plans_foreign_code(connection):
+            own = [name for name in names if not plans_foreign_code(connection, "public", name)]
+        for start in range(0, len(own), TABLES_A_STATEMENT):
+            some = own[start : start + TABLES_A_STATEMENT]
             counted.update(zip(some, count_together(connection, some), strict=True))
+        for name in names:
+            if name not in counted:
+                counted[name] = count_tree(connection, "public", name)
     return counted
 
 
