@@ -17,8 +17,18 @@ from iacalls_cli.database.connection import Connection
 PIECE_BYTES = 1 << 20
 
 
+def has_standard_strings(connection: Connection) -> bool:
+    r"""Whether a backslash in '…' is a character like any other now."""
+    return connection.pgconn.parameter_status(b"standard_conforming_strings") != b"off"
+
+
 def execute_alone(connection: Connection, statement: bytes) -> pq.abc.PGresult:
-    """Run one statement and return its result; psycopg's errors come out as they are."""
+    """Run one statement and return its result; psycopg's errors come out as they are.
+
+    Raises `psycopg.ProgrammingError` for a NUL character: the server would read no further.
+    """
+    if b"\0" in statement:
+        raise psycopg.ProgrammingError("the statement holds a NUL character")
     pgconn = connection.pgconn
     pgconn.send_query_params(statement, None)
     result: pq.abc.PGresult = connection.wait(generators.execute(pgconn))[-1]

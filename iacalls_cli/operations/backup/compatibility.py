@@ -11,32 +11,33 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 
 from iacalls_cli.database.connection import SAFE_PATH, Connection
 from iacalls_cli.database.extended import execute_alone, text_encoding
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, UNDEFINED, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import UsageError
+from iacalls_cli.operations.backup.forms import (
+    CALL_OF,
+    NAME,
+    SERIAL_CALL,
+    is_about_database,
+    is_copy_from_stdin,
+    is_insert_of_values,
+    is_of_one_object,
+    is_search_path_call,
+)
 from iacalls_cli.operations.backup.grants import Grant, read_grant
+from iacalls_cli.operations.backup.run_script import error_words, failure, read_statement
 from iacalls_cli.operations.backup.statement import Statement, Token, find_word, unquote
 from iacalls_cli.queries import load_query, load_stand_in
 
 TIMEOUT_MAJOR = 17  # the first version that knows transaction_timeout
-NAME = rb'(?:"(?:[^"]|"")+"|[\w$\x80-\xff]+)'
-TEXT = rb"(?:[eE]?'(?:[^'\\]|''|\\.)*')"
-VALUE = rb"(?:" + TEXT + rb"(?:::[\w.]+)?|-?\d+|true|false)"
-CALL = (
-    rb"SELECT\s+(?:pg_catalog\.)?(?P<function>\w+)\s*\((?P<values>" + VALUE + rb"(?:\s*,\s*" + VALUE + rb")*)?\)\s*;\s*"
-)
-CALL_OF = re.compile(CALL)
-# A sequence's position in dumps of servers before 8.2.
-SERIAL_CALL = re.compile(
-    rb"SELECT (?:pg_catalog\.)?setval\((?:pg_catalog\.)?pg_get_serial_sequence\(" + TEXT + rb",\s*" + TEXT
-    + rb"\), \d+, (?:true|false)\);\s*"
-)  # fmt: skip
+# How dumps made with --clean remove large objects: a new database has none.
 UNLINK = re.compile(
-    rb"SELECT (?:CASE WHEN EXISTS\s*\(.*lo_unlink\(.*|pg_catalog\.lo_unlink\(oid\) FROM pg_catalog\.pg_largeobject_metadata WHERE oid = .*)",
+    rb"SELECT (?:CASE WHEN EXISTS\s*\(.*lo_unlink\(.*"
+    rb"|pg_catalog\.lo_unlink\(oid\) FROM pg_catalog\.pg_largeobject_metadata WHERE oid = .*)",
     re.DOTALL,
 )
 STATISTICS = re.compile(rb"SELECT \* FROM (?:pg_catalog\.)?pg_restore_(?:relation|attribute|extended)_stats\(")
@@ -62,7 +63,7 @@ REMOVAL = re.compile(rb"DROP\s|ALTER\s.+\sDROP\s", re.DOTALL | re.IGNORECASE)
 
 DUPLICATE = ("42P06", "42710", "42723", "42P07")
 NOT_SUPPORTED = ("0A000", "22023")
-IN_FAILED_TRANSACTION = "25P02"
+SYNTAX_ERROR = "42601"
 EVERYONE = ("PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE")
 # What a database can do without: its rows come back all the same.
 DISPENSABLE = frozenset(
@@ -119,12 +120,16 @@ class Compatibility:
         """How the script's text is encoded now, by Python's name."""
         return text_encoding(self.connection)
 
+    def read(self, text: bytes) -> Statement:
+        """Return a statement, read as the session reads its text now."""
+        return read_statement(self.connection, text)
+
     def apply(self, text: bytes) -> bytes | None:
         """Return the statement where it can run here, None where it cannot or has to wait.
 
         Raises `UsageError` for a statement that no dump of one database holds.
         """
-        statement = Statement(text, self.encoding())
+        statement = self.read(text)
         handler = HANDLERS.get(statement.command)
         if handler is None:
             raise not_of_a_dump(statement)
@@ -132,13 +137,11 @@ class Compatibility:
 
     def apply_setting(self, statement: Statement) -> bytes | None:
         """SET and RESET: what pg_dump writes, but for what our session has its own of."""
-        words = [token for token in statement.tokens() if token.text != b";"][1:]
-        if words and words[0].word in ("SESSION", "LOCAL") and len(words) > 1:
-            words = words[1:]
+        words = setting_tokens(statement)
         if words and words[0].word == "AUTHORIZATION":
             self.authorization = value_of(words[1:], statement) if statement.command == "SET" else ""
             return None
-        name = words[0].word.lower() if words else ""
+        name = setting_name(statement)
         if name == "default_tablespace":
             wanted = value_of(words[2:], statement)
             if wanted and wanted not in self.tablespaces:
@@ -169,7 +172,7 @@ class Compatibility:
         if function not in FUNCTIONS:
             raise not_of_a_dump(statement)
         if function == "set_config":
-            if not re.search(rb"\(\s*'search_path'", statement.text):
+            if not is_search_path_call(statement.text):
                 raise not_of_a_dump(statement)
             self.path = self.set_search_path() if self.search_path else statement.text
             return self.path
@@ -182,8 +185,8 @@ class Compatibility:
         return statement.text
 
     def apply_rows(self, statement: Statement) -> bytes | None:
-        """COPY … FROM stdin and INSERT."""
-        if statement.command == "COPY" and not is_copy_from_stdin(statement):
+        """COPY … FROM stdin and INSERT … VALUES."""
+        if not (is_copy_from_stdin(statement) if statement.command == "COPY" else is_insert_of_values(statement)):
             raise not_of_a_dump(statement)
         return statement.text
 
@@ -191,7 +194,7 @@ class Compatibility:
         """CREATE, ALTER, DROP, COMMENT ON and SECURITY LABEL, of kinds that belong to one database."""
         kind, text = statement.kind, statement.text
         if not kind:
-            if statement.command in ("COMMENT", "SECURITY"):
+            if is_about_database(statement) and statement.command in ("COMMENT", "SECURITY"):
                 # pg_dump before version 11 wrote the database's own.
                 self.left_out["comment on the database"] = ""
                 return None
@@ -199,6 +202,8 @@ class Compatibility:
         if owner := OWNER.fullmatch(text):
             self.keep_owner(statement, unquote(owner[1], statement.encoding))
             return None
+        if not is_of_one_object(statement):
+            raise not_of_a_dump(statement)
         if kind == "DEFAULT PRIVILEGES":
             self.keep_for_end(self.rights, statement)
             return None
@@ -322,7 +327,7 @@ class Compatibility:
 
     def keep(self, text: bytes) -> None:
         """A filter that runs nothing: it keeps owners and privileges for the end, and notes missing tablespaces."""
-        statement = Statement(text, self.encoding())
+        statement = self.read(text)
         is_tablespace = statement.command == "SET" and b"default_tablespace" in text
         if OWNER.fullmatch(text) or statement.command in ("GRANT", "REVOKE") or is_tablespace:
             self.apply(text)
@@ -343,13 +348,15 @@ class Compatibility:
 
     def pardons(self, text: bytes, error: psycopg.Error) -> bool:
         """Whether a restore goes on after an error; what is left out by it is remembered."""
-        statement, state = Statement(text, self.encoding()), error.sqlstate or ""
+        statement, state = self.read(text), error.sqlstate or ""
         command, kind = statement.command, statement.kind
-        reason = error.diag.message_primary or ""
-        if state == IN_FAILED_TRANSACTION:
-            return False
+        reason = error_words(error, statement)
+        if self.connection.info.transaction_status == pq.TransactionStatus.INERROR:
+            return False  # the transaction that the script began is lost, whatever ends it
+        if state == SYNTAX_ERROR and command not in ("SET", "RESET"):
+            return False  # no statement of pg_dump, or two of them
         if command == "SET":
-            self.left_out[f"setting {statement.text.split()[1].decode('ascii', 'replace')}"] = ""
+            self.left_out[f"setting {setting_name(statement)}"] = ""
             return state in (*UNDEFINED, *NOT_SUPPORTED, INSUFFICIENT_RIGHT)
         if state in UNDEFINED and REMOVAL.match(text):
             return True  # a dump made with --clean first removes what an empty database has not
@@ -438,7 +445,7 @@ class Compatibility:
             self.execute_late(statement, in_utf8(statement))
         except psycopg.Error as error:
             if not self.pardons(statement.text, error):
-                raise
+                raise failure(error, statement) from error
 
     def give(self, statement: Statement) -> None:
         """Run a statement about an owner or privileges, but for roles and privileges that do not exist here."""
@@ -460,7 +467,7 @@ class Compatibility:
             self.execute_late(statement, text)
         except psycopg.Error as error:
             if not (statement.kind == "SEQUENCE" and error.sqlstate == "0A000"):  # it follows its table
-                self.refused[f"{about(statement, grant)}: {error.diag.message_primary or error}"] = None
+                self.refused[f"{about(statement, grant)}: {error_words(error, statement)}"] = None
 
     def notes(self) -> list[str]:
         """What is otherwise here than where the dump was made, one line each."""
@@ -522,22 +529,15 @@ def beginning(statement: Statement) -> str:
     return " ".join(words) or "no command"
 
 
-def is_copy_from_stdin(statement: Statement) -> bool:
-    """Whether a COPY reads rows from the script: never a file or a program of the server's machine."""
-    tokens = list(statement.tokens())[1:]
-    position = 0
-    while position < len(tokens) and (tokens[position].kind in ("word", "quoted") or tokens[position].text == b"."):
-        if tokens[position].word == "FROM" and position:
-            break
-        if tokens[position].word == "WITH" and position:  # WITH OIDS, of old dumps
-            break
-        position += 1
-    if position < len(tokens) and tokens[position].text == b"(":
-        while position < len(tokens) and tokens[position].text != b")":
-            position += 1
-        position += 1
-    words = [token.word for token in tokens[position : position + 4]]
-    return words[:2] == ["FROM", "STDIN"] or words == ["WITH", "OIDS", "FROM", "STDIN"]
+def setting_tokens(statement: Statement) -> list[Token]:
+    """Return the tokens of a SET or RESET from the setting's name on."""
+    tokens = [token for token in statement.tokens() if token.text != b";"][1:]
+    return tokens[1:] if len(tokens) > 1 and tokens[0].word in ("SESSION", "LOCAL") else tokens
+
+
+def setting_name(statement: Statement) -> str:
+    """Return the name of the setting of a SET or RESET; '' for a quoted one, which no dump has."""
+    return next((token.word.lower() for token in setting_tokens(statement)), "")
 
 
 def value_of(tokens: Iterable[Token], statement: Statement) -> str:

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.failures import database_errors, is_connection_loss, translate
 from iacalls_cli.database.rows import fetch, stream
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.catalogue import load_catalogue
@@ -124,6 +124,8 @@ def fire_triggers(connection: Connection) -> Iterator[str]:
         try:
             has_acted = any(touch_row(connection, row["schema"], row["name"], value) for value in UPDATES)
         except psycopg.Error as error:
+            if is_connection_loss(error):
+                raise translate(error) from error  # says nothing of the backup
             yield f"{row['name']} cannot be updated: {error.diag.message_primary}"
             continue
         if not has_acted:

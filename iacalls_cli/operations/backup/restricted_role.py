@@ -9,7 +9,7 @@ no program of the server's machine, and owns nothing but the scratch database.
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -19,6 +19,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.db.unfinished import drop_database
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import pretty_size
 
@@ -98,14 +99,14 @@ def end_when_late(maintenance: Connection, role: RestrictedRole, limit: float, d
 
 
 def drop_leftovers(maintenance: Connection) -> None:
-    """Drop the roles of killed restore tests, where nothing of them is left and no session is theirs."""
+    """Drop the roles of killed restore tests, with their scratch databases and sessions."""
     for row in fetch(maintenance, load_query("backup/unused-roles"), {"prefix": PREFIX}):
         drop_role(maintenance, row["name"])
 
 
 def drop_role(maintenance: Connection, name: str) -> None:
-    """Drop a role of ours; one that still owns a database stays, and goes with the next restore test."""
-    try:
+    """Drop a role of ours and what it still owns; one that cannot be dropped goes with the next restore test."""
+    for row in fetch(maintenance, load_query("backup/role-databases"), {"role": name}):
+        drop_database(maintenance, row["name"], force=True)
+    with suppress(psycopg.Error):
         maintenance.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
-    except psycopg.Error:
-        return

@@ -1,31 +1,36 @@
 """Running the SQL that pg_dump or pg_restore wrote on a session of ours, one statement a message."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 import psycopg
 from psycopg import pq
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.extended import copy_alone, execute_alone, text_encoding
+from iacalls_cli.database.extended import copy_alone, execute_alone, has_standard_strings, text_encoding
 from iacalls_cli.database.failures import translate
 from iacalls_cli.errors import DatabaseError, IacallsError
-from iacalls_cli.operations.backup.script import COPY_FROM, Script, StatementFilter, Syntax
+from iacalls_cli.operations.backup.forms import is_copy_from_stdin, names_of
+from iacalls_cli.operations.backup.script import Script, StatementFilter, Syntax
 from iacalls_cli.operations.backup.statement import Statement
 
 # Whether a restore goes on after what the server said to a statement.
 Pardons = Callable[[bytes, psycopg.Error], bool]
 Execute = Callable[[bytes], object]
+# What the server quotes in its messages: names, and values that it cannot read.
+QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"', re.DOTALL)
+ENCODINGS = ("UTF8", "SQL_ASCII")
 
 
 class SessionSyntax(Syntax):
     """The syntax of a live session, as the server reports it after each statement."""
 
     def __init__(self, connection: Connection) -> None:
-        self.pgconn = connection.pgconn
+        self.connection, self.pgconn = connection, connection.pgconn
 
     def standard_strings(self) -> bool:
         """Whether a backslash in '…' is a character like any other."""
-        return self.pgconn.parameter_status(b"standard_conforming_strings") != b"off"
+        return has_standard_strings(self.connection)
 
     def encoding(self) -> bytes:
         """The client encoding."""
@@ -51,10 +56,11 @@ def run_script(
     run = execute or (lambda statement: execute_alone(connection, statement))
     script = Script(chunks, SessionSyntax(connection))
     for statement in script.statements():
-        wanted = apply(statement)
-        if wanted is not None and b"\0" in wanted:
+        if b"\0" in statement:
+            # The server reads to there, and would run another statement than the filter saw.
             raise IacallsError("the SQL holds a NUL character", "the file is damaged; restore another one")
-        has_rows = COPY_FROM.fullmatch(statement) is not None
+        wanted = apply(statement)
+        has_rows = is_copy(connection, statement)
         rows = script.data() if has_rows else iter(())
         try:
             if wanted is None:
@@ -65,8 +71,18 @@ def run_script(
                 run(wanted)
         except psycopg.Error as error:
             if not pardons(statement, error):
-                raise failure(error, statement, text_encoding(connection)) from error
+                raise failure(error, read_statement(connection, statement)) from error
         pass_over(rows)
+    if not is_readable(connection):
+        execute_alone(connection, b"SET client_encoding = 'UTF8'")
+
+
+def is_readable(connection: Connection) -> bool:
+    """Whether psycopg can read text in the encoding that a script has left behind."""
+    try:
+        return connection.info.encoding != "ascii"  # SQL_ASCII, whose text comes as bytes
+    except psycopg.NotSupportedError:
+        return False
 
 
 def pass_over(rows: Iterator[bytes]) -> None:
@@ -84,9 +100,45 @@ def require_idle(connection: Connection) -> None:
         )
 
 
-def failure(error: psycopg.Error, statement: bytes, encoding: str = "utf-8") -> IacallsError:
+def read_statement(connection: Connection, text: bytes) -> Statement:
+    """Return a statement, read as the session reads its text now."""
+    return Statement(text, text_encoding(connection), standard_strings=has_standard_strings(connection))
+
+
+def is_copy(connection: Connection, text: bytes) -> bool:
+    """Whether rows of the script belong to a statement."""
+    statement = read_statement(connection, text)
+    return statement.command == "COPY" and is_copy_from_stdin(statement)
+
+
+def failure(error: psycopg.Error, statement: Statement) -> IacallsError:
     """Return the error of a statement, named by its kind and object; never with a value in it."""
     problem = translate(error)
     if isinstance(problem, DatabaseError):
-        problem.message = f"{problem.message} (in: {Statement(statement, encoding)})"
+        problem.message = f"{without_values(problem.message, statement)} (in: {statement})"
+        problem.hint = without_values(problem.hint, statement)
     return problem
+
+
+def error_words(error: psycopg.Error, statement: Statement) -> str:
+    """Return what the server says of an error of a statement, never with a value in it."""
+    return without_values(error.diag.message_primary or str(error), statement)
+
+
+def without_values(message: str, statement: Statement) -> str:
+    """Return a server's message without what it quotes of a statement's own texts or of rows: it may be a password.
+
+    Names that the statement itself has outside of quoted text stay.
+    """
+    names = names_of(statement)
+    texts = [statement.decode(token.text) for token in statement.tokens() if token.kind == "string"]
+
+    def shown(match: re.Match[str]) -> str:
+        quoted = match[1]
+        is_row = statement.command in ("COPY", "INSERT") and quoted not in ENCODINGS
+        is_value = is_row or any(quoted in text for text in texts)
+        # "schema.name", name
+        is_name = quoted in names or all(part.strip('"') in names for part in quoted.split("."))
+        return match[0] if is_name or not is_value else '"…"'
+
+    return QUOTED.sub(shown, message)

@@ -7,6 +7,7 @@ of a routine) ends no statement. psql's commands, lines that begin with a backsl
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.backup.statement import is_blank
@@ -27,9 +28,9 @@ ESCAPED = re.compile(rb"\\.|''|'", re.DOTALL)
 ESCAPED_WIDE = re.compile(rb"[\x80-\xff].|\\.|''|'", re.DOTALL)
 WIDE_ENCODINGS = (b"SJIS", b"SHIFT_JIS_2004", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB")
 COPY_FROM = re.compile(rb"\s*COPY\s.*\sFROM\s+stdin\b.*;\s*", re.IGNORECASE | re.DOTALL)
-DATA_END, DATA_END_CRLF = b"\\.\n", b"\\.\r\n"
+DATA_ENDS, LAST_DATA_END = (b"\\.\n", b"\\.\r\n"), b"\\."
+CONNECT = ("\\connect", "\\c")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-CUT_SHORT = IacallsError("the SQL ends in the middle of a statement", "the file was cut short; restore another one")
 
 
 class Syntax:
@@ -149,7 +150,8 @@ class Script:
         self.rest: list[bytes] = []
         self.lines: list[bytes] = []
         self.at = 0
-        self.data_end = DATA_END
+        # What stands behind a statement in its last line.
+        self.behind = b""
         self.is_begun = False
 
     def refill(self) -> bool:
@@ -197,29 +199,40 @@ class Script:
                 parts.append(line)
                 continue
             if rest := line[end:].lstrip():
-                self.at -= 1
-                self.lines[self.at] = rest
-                line = line[:end]
+                line, self.behind = line[:end], rest
             statement = b"".join((*parts, line))
             parts = []
-            self.data_end = DATA_END if not statement.endswith(b"\r\n") else DATA_END_CRLF
             yield statement
+            if self.behind:
+                # Behind the rows of a COPY, as psql has it.
+                self.at -= 1
+                self.lines[self.at], self.behind = self.behind, b""
         if parts and not is_blank(b"".join(parts)):
-            raise CUT_SHORT
+            raise cut_short()
 
     def data(self) -> Iterator[bytes]:
         """Yield the rows behind a COPY, in pieces, without the line that ends them."""
         while True:
-            try:
-                end = self.lines.index(self.data_end, self.at)
-            except ValueError:
-                yield b"".join(self.lines[self.at :])
-                if not self.refill():
-                    raise CUT_SHORT from None
-                continue
-            yield b"".join(self.lines[self.at : end])
-            self.at = end + 1
-            return
+            if (end := self.find_data_end()) < len(self.lines):
+                yield b"".join(self.lines[self.at : end])
+                self.at = end + 1
+                return
+            yield b"".join(self.lines[self.at :])
+            if not self.refill():
+                raise cut_short()
+
+    def find_data_end(self) -> int:
+        """Return where in the lines at hand the rows of a COPY end; behind them where they go on."""
+        places = [len(self.lines) - (self.lines[-1:] == [LAST_DATA_END])]
+        for line in DATA_ENDS:
+            with suppress(ValueError):
+                places.append(self.lines.index(line, self.at))
+        return min(places)
+
+
+def cut_short() -> IacallsError:
+    """Return the error for a script that ends in the middle of a statement or of rows."""
+    return IacallsError("the SQL ends in the middle of a statement", "the file was cut short; restore another one")
 
 
 def is_comment(line: bytes) -> bool:
@@ -230,7 +243,10 @@ def is_comment(line: bytes) -> bool:
 def check_command(line: bytes) -> None:
     r"""Raise `UsageError` for a command of psql other than those that only restrict it."""
     if not line.startswith((b"\\restrict ", b"\\unrestrict ")):
-        shown = one_line(line.decode("utf-8", "replace"))
+        words = line.decode("utf-8", "replace").split()[:2]
+        # A connection string or a variable may hold a password.
+        is_name = len(words) > 1 and words[0] in CONNECT and not re.search("[='\":/]", words[1])
+        shown = one_line(" ".join(words) if is_name else words[0])
         raise UsageError(
             f"the file holds a command for psql: {shown}",
             "make the dump without --create; iacalls runs the SQL of a dump and no commands",

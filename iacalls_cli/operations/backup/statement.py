@@ -7,23 +7,51 @@ those that pg_dump writes (src/bin/pg_dump/pg_dump.c, versions 8.0 to 18).
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from iacalls_cli.text import one_line
 
-TOKEN = re.compile(
-    rb"""
-      (?P<space>[ \t\n\r\f\v]+ | --[^\n\r]*)
-    | (?P<comment>/\*)
-    | (?P<string>[eE]'(?:\\.|''|[^'\\])*' | [bBxXnN]?'(?:''|[^'])*' | [uU]&'(?:''|[^'])*'
-                 | \$(?P<tag>(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?)\$.*?\$(?P=tag)\$)
-    | (?P<quoted>"(?:[^"]|"")+")
-    | (?P<word>[A-Za-z_\x80-\xff][\w$\x80-\xff]*)
-    | (?P<number>[0-9]+)
-    | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+# In these encodings, by Python's names, the second byte of a character may be a backslash
+# (PostgreSQL: "client-only encodings").
+WIDE_ENCODINGS = frozenset(("shift_jis", "shift_jis_2004", "big5", "gbk", "cp949", "gb18030", "johab"))
+# A string that goes on behind a line's end.
+CONTINUED = rb"'(?:[ \t\f\v]*(?:--[^\n\r]*)?[\n\r])+[ \t\f\v]*'"
+
+
+def string_pattern(standard_strings: bool, is_wide: bool) -> bytes:
+    r"""Return the pattern of a constant in single quotes, by how the session reads backslashes and characters.
+
+    >>> [bool(re.fullmatch(string_pattern(standard, False), rb"'\'")) for standard in (True, False)]
+    [True, False]
+    """
+    # A backslash that is a character's second byte escapes nothing.
+    wide, other = (rb"[\x80-\xff].|", rb"\x80-\xff") if is_wide else (b"", b"")
+    escaped = rb"'(?:[^'\\" + other + rb"]++|" + wide + rb"\\.|''|" + CONTINUED + rb")*+'"
+    plain = rb"'(?:[^']++|'')*+'"
+    unmarked = plain if standard_strings else escaped
+    return rb"[eE]" + escaped + rb"|[nN]?" + unmarked + rb"|[bBxX]" + plain
+
+
+@cache
+def token_pattern(standard_strings: bool, is_wide: bool) -> re.Pattern[bytes]:
+    """Return the pattern of a token, by how the session reads backslashes and characters."""
+    character = rb"[\x80-\xff].?" if is_wide else rb"[\x80-\xff]"
+    return re.compile(
+        rb"""
+          (?P<space>[ \t\n\r\f\v]+ | --[^\n\r]*)
+        | (?P<comment>/\*)
+        | (?P<string>""" + string_pattern(standard_strings, is_wide) + rb"""
+                     | [uU]&'(?:[^']++|'')*+'
+                     | \$(?P<tag>(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?)\$.*?\$(?P=tag)\$)
+        | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")+")
+        | (?P<word>(?:[A-Za-z_]|""" + character + rb""")(?:[\w$]|""" + character + rb""")*)
+        | (?P<number>[0-9]+)
+        | (?P<other>.)
+        """,
+        re.VERBOSE | re.DOTALL,
+    )  # fmt: skip
+
+
 COMMENT_EDGE = re.compile(rb"/\*|\*/")
 # Objects of one database, as CREATE, ALTER, DROP and COMMENT ON name them; the longer ones first.
 KINDS = tuple(
@@ -52,6 +80,7 @@ NAME_ENDS = frozenset(
 )  # fmt: skip
 # Objects of a table, whose own name is one word: what the table's name stands behind.
 TABLE_WORDS = {"TRIGGER": "ON", "CONSTRAINT TRIGGER": "ON", "RULE": "TO"}
+USER_MAPPING = ("USER", "MAPPING")
 MOST_NAME_TOKENS = 60
 SHOWN_CHARACTERS = 120
 
@@ -70,10 +99,11 @@ class Token:
         return self.text.decode("ascii", "replace").upper() if self.kind == "word" else ""
 
 
-def read_tokens(text: bytes) -> Iterator[Token]:
+def read_tokens(text: bytes, standard_strings: bool = True, is_wide: bool = False) -> Iterator[Token]:
     """Yield the tokens of SQL, without white space and comments."""
+    pattern = token_pattern(standard_strings, is_wide)
     position = 0
-    while match := TOKEN.match(text, position):
+    while match := pattern.match(text, position):
         position = match.end()
         if match["comment"]:
             depth = 1
@@ -89,13 +119,18 @@ def read_tokens(text: bytes) -> Iterator[Token]:
 
 
 class Statement:
-    """One statement of a dump. `encoding` is how its text is encoded, by Python's name."""
+    r"""One statement of a dump.
 
-    def __init__(self, text: bytes, encoding: str = "utf-8") -> None:
-        self.text, self.encoding = text, encoding
+    `encoding` is how its text is encoded, by Python's name; `standard_strings` says whether a
+    backslash in '…' is a character like any other (standard_conforming_strings).
+    """
+
+    def __init__(self, text: bytes, encoding: str = "utf-8", *, standard_strings: bool = True) -> None:
+        self.text, self.encoding, self.standard_strings = text, encoding, standard_strings
+        self.is_wide = encoding in WIDE_ENCODINGS
         # The statement that sets the search_path it was written for; b'' where that is the session's.
         self.path = b""
-        self._source = read_tokens(text)
+        self._source = read_tokens(text, standard_strings, self.is_wide)
         self._read: list[Token] = []
 
     def tokens(self) -> Iterator[Token]:
@@ -128,7 +163,7 @@ class Statement:
 
         while words(1):
             for kind in KINDS:
-                if words(len(kind)) == kind:
+                if words(len(kind)) == kind and not (kind == USER_MAPPING and is_role(words(3)[2:])):
                     del pending[: len(kind)]
                     return " ".join(kind), [*pending, *tokens]
             if words(1)[0] not in MODIFIERS:
@@ -248,6 +283,11 @@ def qualified(tokens: Sequence[Token]) -> Iterator[bytes]:
     return (token.text for token in qualified_tokens(tokens))
 
 
+def is_role(words: Sequence[str]) -> bool:
+    """Whether CREATE USER MAPPING is about a role of that name, by the words behind it."""
+    return not words or words[0] not in ("FOR", "IF")
+
+
 def find_word(tokens: Sequence[Token], word: str) -> int | None:
     """Return where a word stands outside parentheses."""
     depth = 0
@@ -266,4 +306,6 @@ def is_blank(text: bytes) -> bool:
 def unquote(name: bytes, encoding: str = "utf-8") -> str:
     """Return an identifier as it is meant: unquoted ones in lower case."""
     text = name.decode(encoding, "replace")
+    if text[:2].lower() == "u&":
+        text = text[2:]
     return text[1:-1].replace('""', '"') if text.startswith('"') else text.lower()

@@ -18,10 +18,11 @@ from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
-from iacalls_cli.operations.backup.compatibility import CALL_OF, is_copy_from_stdin
+from iacalls_cli.operations.backup.compatibility import not_of_a_dump
 from iacalls_cli.operations.backup.contents import archive_script, entries_as_text, read_contents
+from iacalls_cli.operations.backup.forms import CALL_OF, is_copy_from_stdin, is_insert_of_values, is_of_one_object
 from iacalls_cli.operations.backup.material import Material
-from iacalls_cli.operations.backup.run_script import run_script
+from iacalls_cli.operations.backup.run_script import read_statement, run_script
 from iacalls_cli.operations.backup.statement import Statement, find_word
 from iacalls_cli.operations.compression import read_chunks
 from iacalls_cli.operations.db.sequences import find_behind, move_sequence
@@ -86,7 +87,7 @@ def restore_beside(
     selection = Selection(tuple(tables))
 
     def apply(text: bytes) -> bytes | None:
-        statement = Statement(text, text_encoding(connection))
+        statement = read_statement(connection, text)
         is_table = statement.command == "CREATE" and statement.kind == "TABLE"
         if is_table or is_rows(statement):
             tokens = statement.object_tokens if is_table else statement.target_tokens
@@ -94,6 +95,8 @@ def restore_beside(
             if len(names) != 2 or not selection.takes(*names):
                 return None
             if is_table:
+                if not is_of_one_object(statement):
+                    raise not_of_a_dump(statement)
                 require_whole(statement)
             moved = sql.Identifier(side, names[1]).as_bytes(connection)
             start, end = tokens[0].end - len(tokens[0].text), tokens[2].end
@@ -137,7 +140,7 @@ def restore_rows(
     notes: list[str] = []
 
     def apply(text: bytes) -> bytes | None:
-        statement = Statement(text, text_encoding(connection))
+        statement = read_statement(connection, text)
         if is_rows(statement):
             names = statement.target_identifiers
             if len(names) != 2:
@@ -187,7 +190,12 @@ def restore_rows(
 
 
 def is_rows(statement: Statement) -> bool:
-    """Whether a statement fills a table with rows of the script."""
+    """Whether a statement fills a table with rows of the script.
+
+    Raises `UsageError` for an INSERT of anything but constants: it would run code in a database in use.
+    """
+    if statement.command == "INSERT" and not is_insert_of_values(statement):
+        raise not_of_a_dump(statement)
     return statement.command == "INSERT" or (statement.command == "COPY" and is_copy_from_stdin(statement))
 
 

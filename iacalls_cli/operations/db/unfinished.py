@@ -76,6 +76,9 @@ def drop_database(maintenance: Connection, name: str, *, force: bool = False) ->
     """
     statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
     if force:
+        # Its owner may have made it a template, which cannot be dropped.
+        with suppress(psycopg.Error):
+            maintenance.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
         # Refused where an autovacuum worker is in it; without the option the server ends that one itself.
         with suppress(psycopg.Error):
             maintenance.execute(statement + sql.SQL(" WITH (FORCE)"))
