@@ -10,6 +10,7 @@ from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.search_path import application_path
 from iacalls_cli.operations.maintain.archive import ArchivedFile
 from iacalls_cli.operations.maintain.plan import RulePlan, kept_condition
 from iacalls_cli.operations.maintain.ranges import Range, primary_key
@@ -113,22 +114,24 @@ class SimpleBatch(Batch):
             identity = self.identity(relation)
             old = sql.SQL(
                 "FROM ONLY {table} AS {alias}"
-                " WHERE {piece} AND {identity} = ANY (ARRAY(SELECT {identity} {old} FOR UPDATE SKIP LOCKED))"
+                " WHERE {piece} AND {identity} OPERATOR(pg_catalog.=)"
+                " ANY (ARRAY(SELECT {identity} {old} FOR UPDATE SKIP LOCKED))"
             ).format(table=relation.identifier, alias=self.alias, piece=piece.condition, identity=identity, old=old)
-        statement = sql.SQL("DELETE {}").format(old)
-        if self.writer is None:
-            rows = self.connection.execute(statement).rowcount
-        else:
-            file = self.open_file(relation, "deleted")
-            rows = self.copy(sql.SQL("{} RETURNING {}").format(statement, self.values(relation, self.alias)), file)
-        if not skips:
-            return Counts(Counter({relation.oid: rows}))
-        left = self.connection.execute(sql.SQL("SELECT count(*) {}").format(self.old(relation, piece))).fetchone()
+        statement, left = sql.SQL("DELETE {}").format(old), None
+        file = None if self.writer is None else self.open_file(relation, "deleted")
+        with application_path(self.connection):
+            if file is None:
+                rows = self.connection.execute(statement).rowcount
+            else:
+                rows = self.copy(sql.SQL("{} RETURNING {}").format(statement, self.values(relation, self.alias)), file)
+            if skips:
+                count = sql.SQL("SELECT pg_catalog.count(*) {}").format(self.old(relation, piece))
+                left = self.connection.execute(count).fetchone()
         return Counts(Counter({relation.oid: rows}), in_use=left[0] if left else 0)
 
     def identity(self, relation: Relation) -> sql.Composable:
         """What tells a row from others: its place or, where that is not stable, its key."""
         if relation.has_tids:
             return sql.SQL("{}.ctid").format(self.alias)
-        key = map(sql.Identifier, primary_key(self.connection, relation))
+        key = [sql.Identifier(column.name) for column in primary_key(self.connection, relation)]
         return sql.SQL("ROW({})").format(sql.SQL(", ").join(sql.SQL("{}.{}").format(self.alias, name) for name in key))
