@@ -241,3 +241,57 @@ def test_nothing_that_others_planted_runs(server, database, owner, cleanup, undo
     with server.connect(database) as superuser:
         superuser.execute("SET search_path = pg_catalog")
         assert everything(superuser) == before
+
+
+@pytest.mark.parametrize(
+    ("filter_", "rows"),
+    [
+        ("tag = 'one'", 1),
+        ("tag IN ('one', 'two')", 1),
+        ("tag <> 'one' AND id BETWEEN 1 AND 4", 1),
+        ("EXISTS (SELECT FROM public.b AS b WHERE b.a = a.id AND b.n LIKE 'x')", 1),
+        ("length(tag || 'x') = 5 OR tag IS NULL", 2),
+        ("(id, tag) = (1, 'one')", 1),
+        ("tag IS DISTINCT FROM 'one' /* ' -- */ -- x", 2),
+        ('"a".id + 0 > 1', 2),
+    ],
+)
+def test_a_filter_means_postgresqls_own_operators(server, database, owner, cleanup, configure, use, filter_, rows):
+    owner.execute(TREE + "DROP TABLE e")
+    configure(RULE.format(table="a") + f"filter = '''{filter_}'''\n")
+    with server.connect(database) as superuser:
+        plant(superuser)
+        superuser.execute(
+            "CREATE FUNCTION public.length(varchar) RETURNS pg_catalog.text LANGUAGE sql AS $$SELECT 'trapped'::pg_catalog.text$$"
+        )
+    use(database, SUPERUSER)
+    plan = cleanup("--only", "r", "--dry-run")
+    assert plan.code == 0, plan.err
+    assert plan.json["data"][0]["rows"] == rows
+    assert cleanup("--only", "r").json["data"][0]["deleted"] == rows
+
+
+def test_a_role_that_may_make_no_temporary_view(server, database, owner, cleanup, configure):
+    owner.execute(TREE + "DROP TABLE e")
+    configure(RULE.format(table="a") + "filter = \"tag = 'one'\"\n")
+    with server.connect(database) as superuser:
+        superuser.execute(
+            f"ALTER DATABASE {database} OWNER TO CURRENT_USER; REVOKE TEMP ON DATABASE {database} FROM PUBLIC"
+        )
+    assert cleanup("--only", "r").json["data"][0]["deleted"] == 1
+
+
+def test_a_default_that_a_lost_reference_has_instead(server, database, owner, cleanup, undo, rule, use):
+    owner.execute(TREE + "DROP TABLE e; ALTER TABLE c ALTER a SET DEFAULT 4 + 5")
+    rule("a")
+    before = everything(owner)
+    with server.connect(database) as superuser:
+        plant(superuser)
+        superuser.execute(f"ALTER DATABASE {database} SET search_path = public, pg_catalog")
+    use(database, SUPERUSER)
+    assert cleanup("--only", "r").json["data"][0]["changed"] == 4
+    back = undo("newest")
+    assert back.code == 0, back.err
+    with server.connect(database) as superuser:
+        superuser.execute("SET search_path = pg_catalog")
+        assert everything(superuser) == before

@@ -1,12 +1,14 @@
 """The live tables that an archive's rows come from, and whether they can come back there."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.maintain.access import OWNERS_ROLE, row_security_hint
 from iacalls_cli.operations.maintain.archive import ArchivedFile, ArchiveManifest, Part
@@ -105,7 +107,7 @@ def make_destination(
             )
     written = tuple(name for name in file.columns if not live[name]["is_generated"])
     heritage = schema.heritage(relation)
-    keys = tuple(key for key in schema.foreign_keys if key.child in heritage)
+    keys = tuple(with_defaults(connection, key) for key in schema.foreign_keys if key.child in heritage)
     lost = {name for key in keys if key.action in CHANGES for name in key.changed} | {TOUCHED}
     return Destination(
         file=file,
@@ -120,6 +122,16 @@ def make_destination(
         is_changed_too=is_changed_too and file.action == "deleted",
         refers_to_itself=any(schema.relations[key.parent].top == relation.top for key in keys),
     )
+
+
+def with_defaults(connection: Connection, key: ForeignKey) -> ForeignKey:
+    """A foreign key whose ON DELETE SET DEFAULT values can be read with the application's search_path."""
+    if CHANGES.get(key.action) != "set default":
+        return key
+    with database_errors(), connection.transaction(), application_path(connection):
+        rows = fetch(connection, load_query("maintain/column-defaults"), {"oid": key.child})
+    values = {row["name"]: row["value"] for row in rows}
+    return replace(key, lost=tuple(values.get(name, "NULL") for name in key.changed))
 
 
 def require_rights(connection: Connection, destination: Destination) -> None:
