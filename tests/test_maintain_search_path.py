@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cleanups import by_name, everything, rows_of
+from tests.cleanups import archived, by_name, everything, rows_of
 from tests.servers import OWNER, SUPERUSER
 
 RULE = """[maintain.rules.r]
@@ -295,3 +295,38 @@ def test_a_default_that_a_lost_reference_has_instead(server, database, owner, cl
     with server.connect(database) as superuser:
         superuser.execute("SET search_path = pg_catalog")
         assert everything(superuser) == before
+
+
+@pytest.mark.parametrize("has_child", [False, True])
+def test_names_in_the_archive_have_their_schema(server, database, owner, cleanup, undo, rule, has_child):
+    """A regclass is written by search_path; it comes back whatever the path is by then."""
+    owner.execute(
+        "CREATE TABLE r (id int PRIMARY KEY, created_at timestamp, t regclass, f regprocedure);"
+        "INSERT INTO r VALUES (1, '2020-01-01', 'clients', 'update_updated_at_column()'), (2, '2020-01-01', NULL, NULL)"
+    )
+    if has_child:
+        owner.execute("CREATE TABLE of_r (r int REFERENCES r ON DELETE CASCADE)")
+    rule("r")
+    before = owner.execute("SELECT id, t::oid, f::oid FROM r ORDER BY 1").fetchall()
+    done = cleanup("--only", "r")
+    assert done.code == 0, done.err
+    found = archived(done.json["run"]["archive"])["public", "r"]
+    assert [(row["t"], row["f"]) for row in found] == [
+        ("public.clients", "public.update_updated_at_column()"), (None, None),
+    ]  # fmt: skip
+    with server.connect(database) as superuser:
+        superuser.execute(f"ALTER DATABASE {database} SET search_path = pg_catalog")
+    back = undo("newest")
+    assert back.code == 0, back.err
+    assert owner.execute("SELECT id, t::oid, f::oid FROM public.r ORDER BY 1").fetchall() == before
+
+
+@pytest.mark.parametrize("name", ["r", "g", "e", "c", "gone", "roots", "own", "batch"])
+def test_a_table_may_have_the_name_of_anything_in_our_statements(owner, cleanup, configure, name):
+    owner.execute(
+        f"CREATE TABLE {name} (id int PRIMARY KEY, created_at timestamp, up int REFERENCES {name} ON DELETE CASCADE);"
+        f"INSERT INTO {name} VALUES (1, '2020-01-01', NULL), (2, now(), 1), (3, now(), NULL)"
+    )
+    configure("".join(RULE.replace("rules.r", f"rules.{rule}").format(table=name) for rule in ("one", "two")))
+    assert [row["deleted"] for row in cleanup("--only", "one", "--only", "two").json["data"]] == [1, 0]
+    assert len(rows_of(owner, name)) == 1

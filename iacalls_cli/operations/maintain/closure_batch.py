@@ -52,9 +52,10 @@ class ClosureBatch(Batch):
                 (self.open_file(schema.relations[oid], "changed"), oid, taken.changed[oid])
                 for oid in sorted(taken.changed)
             ]
-        with application_path(self.connection):
-            for file, oid, places in archived:
+        for file, oid, places in archived:
+            with self.reading_path(schema.relations[oid]):
                 self.archive(schema.relations[oid], places, file)
+        with application_path(self.connection):
             self.remove({oid: taken.gone[oid] for oid in tables}, counts)
             # What waits for the commit would run with another search_path.
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")

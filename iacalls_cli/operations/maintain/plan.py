@@ -211,8 +211,9 @@ def count_simple(connection: Connection, bound: BoundRule, closure: Closure, ear
     there: sql.Composable = sql.SQL("true")
     if earlier is not None:
         there = sql.SQL(
-            "NOT EXISTS (SELECT FROM ({}) AS e(rel, tid) WHERE e.rel OPERATOR(pg_catalog.=) {alias}.tableoid"
-            " AND e.tid OPERATOR(pg_catalog.=) {alias}.ctid)"
+            "NOT EXISTS (SELECT FROM ({}) AS iacalls_e(rel, tid)"
+            " WHERE iacalls_e.rel OPERATOR(pg_catalog.=) {alias}.tableoid"
+            " AND iacalls_e.tid OPERATOR(pg_catalog.=) {alias}.ctid)"
         ).format(earlier, alias=alias)
     statement = sql.SQL(
         "SELECT pg_catalog.count(*) FILTER (WHERE NOT kept),"
@@ -263,9 +264,11 @@ def count_closure(
             SELECT 'rule', NULL::pg_catalog.int8, NULL, pg_catalog.count(*),
                    coalesce(pg_catalog.sum({size}), 0)::pg_catalog.int8,
                    pg_catalog.min({age})::pg_catalog.text, pg_catalog.max({age})::pg_catalog.text
-              FROM {table} AS {alias} JOIN gone_rows AS g ON g.rel OPERATOR(pg_catalog.=) {alias}.tableoid
-                                                         AND g.tid OPERATOR(pg_catalog.=) {alias}.ctid
-              JOIN roots AS r ON r.rel OPERATOR(pg_catalog.=) g.rel AND r.tid OPERATOR(pg_catalog.=) g.tid
+              FROM {table} AS {alias}
+              JOIN gone_rows AS iacalls_g ON iacalls_g.rel OPERATOR(pg_catalog.=) {alias}.tableoid
+                                         AND iacalls_g.tid OPERATOR(pg_catalog.=) {alias}.ctid
+              JOIN roots AS iacalls_r ON iacalls_r.rel OPERATOR(pg_catalog.=) iacalls_g.rel
+                                     AND iacalls_r.tid OPERATOR(pg_catalog.=) iacalls_g.tid
             UNION ALL
             SELECT 'delete', g.rel::pg_catalog.int8, NULL, pg_catalog.count(*), NULL, NULL, NULL FROM gone_rows AS g
              WHERE NOT EXISTS (SELECT FROM roots AS r WHERE r.rel OPERATOR(pg_catalog.=) g.rel

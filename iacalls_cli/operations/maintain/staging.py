@@ -110,18 +110,20 @@ class Staging(ABC):
 
         def transact() -> None:
             nonlocal outcome
-            with self.connection.transaction(), application_path(self.connection):
+            with self.connection.transaction():
                 # What waits for the commit keeps triggers from being enabled again.
                 self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 # A few thousand rows are looked up in large tables, by their keys.
                 self.connection.execute("SET LOCAL random_page_cost = 1")
                 self.connection.execute(sql.SQL("TRUNCATE {}").format(STAGED))
                 copy = sql.SQL("COPY {} ({}) FROM STDIN").format(STAGED, names(self.destination.file.columns))
-                with self.connection.cursor().copy(copy) as target:
+                # Domains may have CHECK constraints with functions of the application.
+                with application_path(self.connection), self.connection.cursor().copy(copy) as target:
                     target.write(b"".join(rows))
                 if self.destination.is_retyped:
                     self.require_same_text(b"".join(rows))
-                outcome = self.act()
+                with application_path(self.connection):
+                    outcome = self.act()
 
         try_for_lock(transact)
         return outcome
