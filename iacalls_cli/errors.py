@@ -37,6 +37,10 @@ class ConnectionFailed(IacallsError):
     exit_code = ExitCode.NO_CONNECTION
 
 
+class DatabaseUnavailable(ConnectionFailed):
+    """The server is there and refuses this one database: it is missing, closed, or not for this role."""
+
+
 class PasswordNeeded(ConnectionFailed):
     """The server asks for a password, and nothing supplied one; `place` says which server."""
 

@@ -102,6 +102,11 @@ def load_schema() -> str:
     return (SQL / "schema.sql").read_text("utf-8")
 
 
+def load_stand_in(extension: str) -> str:
+    """The statements that create stand-ins for functions of an extension."""
+    return (SQL / "stand_ins" / f"{extension}.sql").read_text("utf-8")
+
+
 def read_query(path: Path, name: str) -> Query:
     """Read a SQL file with its header.
 

@@ -183,7 +183,7 @@ def test_a_dump_that_drops_the_database_itself_does_not(server, database, new, i
     use("postgres", "")
     outcome = iacalls("backup", "restore", file, "--into", new)
     assert outcome.code == 2
-    assert "makes, changes or drops databases, roles or settings" in outcome.error
+    assert "no dump of one database has: DROP DATABASE" in outcome.error
     assert database in databases(server)
     assert new not in databases(server)
 
@@ -219,13 +219,13 @@ def test_an_archive_of_a_newer_pg_dump_comes_back(server, source, new, iacalls, 
     assert hashes(server, new) == hashes(server, source)
 
 
-def test_sequences_that_a_dump_left_behind_are_moved_and_named(server, new, iacalls, plain):
+def test_sequences_stay_where_the_dump_says_and_those_behind_are_named(server, new, iacalls, plain):
     edit(plain, (r"^SELECT pg_catalog.setval\('s.users_id_seq'.*$", ""),
          (r"^SELECT pg_catalog.setval\('s.clients_id_seq'.*$", "SELECT pg_catalog.setval('s.clients_id_seq', 99999, true);"))  # fmt: skip
     outcome = restore(iacalls, str(plain), "--into", new)
-    assert "moved forward: s.users_id_seq to 1001" in outcome.err
+    assert "s.users_id_seq gives 1 next, and s.users has 1000" in outcome.err
     with server.connect(new, OWNER) as connection:
-        connection.execute("INSERT INTO s.users (name) VALUES ('new')")
+        assert connection.execute("SELECT nextval('s.users_id_seq')").fetchone() == (1,)
         assert connection.execute("SELECT last_value FROM s.clients_id_seq").fetchone() == (99999,)
 
 
@@ -237,11 +237,11 @@ def test_an_extension_that_the_server_lacks_is_named(server, source, new, iacall
     assert hashes(server, new) == hashes(server, source)
 
 
-def test_an_extension_that_the_role_may_not_touch_is_named(server, source, new, iacalls, plain):
+def test_a_comment_on_plpgsql_is_passed_over(server, source, new, iacalls, plain):
     """Old dumps comment on plpgsql, which belongs to a superuser."""
     edit(plain, (r"^CREATE TABLE", "COMMENT ON EXTENSION plpgsql IS 'x';\n\nCREATE TABLE"))
     outcome = restore(iacalls, str(plain), "--into", new)
-    assert "extensions that iacalls_owner may not make or comment on: plpgsql" in outcome.err
+    assert "plpgsql" not in outcome.err
 
 
 @pytest.mark.parametrize("option", ["-Fp", "-Fc"])
@@ -261,8 +261,8 @@ def test_roles_and_owners_that_are_missing_are_named(server, empty_database, new
         connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(gone)))
     use(empty_database, "")
     outcome = restore(iacalls, file, "--into", new)
-    assert f"missing here or not postgres's to act for: {gone}" in outcome.err
-    assert f"rights not granted, because these roles are missing here: {gone}" in outcome.err
+    assert f"no member of: {gone}" in outcome.err
+    assert f"privileges and policies left out because these roles are missing: {gone}" in outcome.err
     with server.connect(new) as connection:
         query = "SELECT tableowner, has_table_privilege(%s, tablename, 'SELECT') FROM pg_tables WHERE tablename = %s"
         for role, table, expected in ((STRANGER, "a TO nobody", (kept, True)), (kept, "c", ("postgres", True)),

@@ -90,8 +90,8 @@ def test_on_the_embedded_server_without_the_target_or_libpqs_variables(
     assert outcome.code == 0, outcome.err
     assert "the embedded server (default for rehearsals)" in outcome.err
     # Owner and reader are roles of the other server only.
-    assert f"missing here or not postgres's to act for: {OWNER}" in outcome.err
-    assert "rights not granted, because these roles are missing here: iacalls_reader" in outcome.err
+    assert f"no member of: {OWNER}" in outcome.err
+    assert "privileges and policies left out because these roles are missing: iacalls_reader" in outcome.err
     assert state(folder) == "proven"
     with psycopg.connect(**embedded_server().conninfo("postgres")) as connection:
         names = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
@@ -250,8 +250,8 @@ def test_missing_roles_and_extensions_are_noted_and_no_damage(filled_database, b
     outcome = rehearse()
     assert outcome.code == 0, outcome.out + outcome.err
     assert "extensions that this server does not have: no_such_extension" in outcome.err
-    assert "not postgres's to act for: no_such_owner" in outcome.err
-    assert "these roles are missing here: no_such_role" in outcome.err
+    assert "no member of: no_such_owner" in outcome.err
+    assert "these roles are missing: no_such_role" in outcome.err
     assert state(folder) == "proven"
 
 

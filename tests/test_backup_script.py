@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
-from iacalls_cli.operations.backup.script import COPY_FROM, Script, run_script
+from iacalls_cli.operations.backup.run_script import run_script
+from iacalls_cli.operations.backup.script import COPY_FROM, Script
 
 END = b";\n"
 

@@ -5,6 +5,7 @@ import contextlib
 import multiprocessing
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -19,13 +20,16 @@ import psutil
 import psycopg
 import pytest
 
+from iacalls_cli.embedded import account as account_module
 from iacalls_cli.embedded import places as places_module
-from iacalls_cli.embedded.account import Account, server_account
+from iacalls_cli.embedded.account import PRODUCTION, UNPRIVILEGED, Account, runs_another, server_account
 from iacalls_cli.embedded.bundle import bundled, find_program
 from iacalls_cli.embedded.places import find_places
 from iacalls_cli.embedded.server import embedded_server
 from iacalls_cli.errors import IacallsError
 from tests.command_line import run_process, run_terminal, start_process
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another account")
 
 
 @pytest.fixture
@@ -194,7 +198,7 @@ def test_permissions_of_other_folders_stay(data_home, tmp_path_factory):
     assert {path: path.stat().st_mode for path in before} == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another account")
+@root_only
 def test_root_works_from_a_closed_folder(monkeypatch, tmp_path):
     """Neither the programs nor the data can be where root alone may look."""
     closed = tmp_path / "closed"
@@ -219,6 +223,98 @@ def test_root_works_from_a_closed_folder(monkeypatch, tmp_path):
     finally:
         server.destroy()
         shutil.rmtree(state)
+
+
+@root_only
+def test_root_runs_it_as_no_other_servers_account(server):
+    server.start()
+    account = server.account
+    assert account.name in UNPRIVILEGED
+    assert account.name not in PRODUCTION
+    assert psutil.Process(postmaster(server)).uids().real == account.uid
+    assert not runs_another(account)
+
+
+@root_only
+def test_the_dedicated_account_is_preferred(monkeypatch):
+    monkeypatch.setattr(account_module, "UNPRIVILEGED", ("iacalls-missing", "daemon", "nobody"))
+    assert server_account().name == "daemon"
+
+
+@root_only
+def test_an_account_that_owns_a_packaged_servers_home_is_passed_over(monkeypatch, tmp_path):
+    nobody = pwd.getpwnam("nobody")
+    monkeypatch.setattr(account_module, "UNPRIVILEGED", ("nobody",))
+    monkeypatch.setattr(account_module, "SERVER_HOMES", (str(tmp_path),))
+    assert server_account().name == "nobody"
+    os.chown(tmp_path, nobody.pw_uid, nobody.pw_gid)
+    with pytest.raises(IacallsError, match="no account") as caught:
+        server_account()
+    assert "useradd --system" in caught.value.hint
+
+
+@root_only
+def test_an_account_that_runs_another_server_is_passed_over(monkeypatch):
+    daemon = pwd.getpwnam("daemon")
+    monkeypatch.setattr(account_module, "UNPRIVILEGED", ("daemon",))
+    folder = Path(tempfile.mkdtemp(prefix="iacalls-other-"))
+    folder.chmod(0o755)
+    (folder / "PG_VERSION").write_text("15\n")
+    shutil.copy(shutil.which("sleep"), folder / "postgres")
+    try:
+        with subprocess.Popen([folder / "postgres", "60"], cwd=folder, user=daemon.pw_uid) as other:
+            wait_until(lambda: psutil.Process(other.pid).name() == "postgres")
+            with pytest.raises(IacallsError, match="no account"):
+                server_account()
+            (folder / "lock").touch()  # as beside the data of an embedded server
+            (folder / "data").mkdir()
+            assert account_module.is_embedded(folder / "data")
+            other.kill()
+        assert server_account().name == "daemon"
+    finally:
+        shutil.rmtree(folder)
+
+
+@root_only
+def test_data_that_belong_to_another_servers_account(server, iacalls, monkeypatch):
+    """Made by an earlier version: refused, whether it runs or not, until the operator gives them to another account."""
+    server.start()
+    with connect(server) as session:
+        session.execute("CREATE TABLE kept AS SELECT 1 AS a")
+    server.stop()
+    daemon = pwd.getpwnam("daemon")
+    subprocess.run(
+        ["chown", "-R", "daemon:", server.places.data, server.places.socket_folder, server.places.log], check=True
+    )
+    assert embedded_server().start() is True  # the owner runs it, and is no other server's account yet
+    monkeypatch.setattr(account_module, "PRODUCTION", ("daemon",))
+    for is_running in (True, False):
+        outcome = iacalls("db", "tables", "--dsn", "embedded")
+        assert outcome.code == 1
+        assert "the account of another PostgreSQL server" in outcome.error
+        assert embedded_server().is_running() == is_running
+        assert iacalls("server", "status", "-o", "json").json["data"][0]["account"] == "daemon"
+        assert iacalls("server", "stop").code == 0
+    assert server.places.data.stat().st_uid == daemon.pw_uid
+    command = re.search("then `(chown [^`]+)`", outcome.error)[1]
+    assert subprocess.run(command, shell=True).returncode == 0
+    assert embedded_server().start() is True
+    assert psutil.Process(postmaster(server)).username() == embedded_server().account.name == server.account.name
+    with connect(embedded_server()) as session:
+        assert session.execute("SELECT a FROM kept").fetchone() == (1,)
+
+
+@root_only
+def test_data_whose_owner_cannot_run_a_server(server):
+    server.start()
+    server.stop()
+    for uid, name in ((0, "root"), (54321, "54321")):
+        os.chown(server.places.data, uid, uid)
+        with pytest.raises(IacallsError, match=f"belong to {name}") as caught:
+            embedded_server()
+        assert f"chown -R {server.account.name}: {server.places.data}" in caught.value.hint
+        assert server.places.data.stat().st_uid == uid
+    os.chown(server.places.data, server.account.uid, server.account.gid)
 
 
 def test_a_long_path_gets_a_short_socket(monkeypatch, tmp_path):
@@ -347,14 +443,14 @@ def test_the_password_goes_to_no_server_of_another_user(server, iacalls):
     server.places.socket_folder.mkdir()
     server.places.socket_folder.chmod(0o777)
     ours, theirs = multiprocessing.Pipe()
-    arguments = str(server.places.socket), pwd.getpwnam("nobody"), theirs
+    arguments = str(server.places.socket), pwd.getpwnam("daemon"), theirs
     spy = multiprocessing.get_context("fork").Process(target=spy_on, args=arguments)
     spy.start()
     assert ours.recv() == "ready"
     outcome = iacalls("db", "tables", "--dsn", "embedded")
     spy.join(10)
     assert outcome.code == 3
-    assert "nobody" in outcome.error
+    assert "daemon" in outcome.error
     assert not ours.poll() or ours.recv() == b""
 
 

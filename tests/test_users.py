@@ -215,3 +215,84 @@ def test_what_cannot_be_checked_is_noted(server, connection, database, use, iaca
     outcome = iacalls("db", "verify", "-o", "json")
     findings = [item["finding"] for item in outcome.json["findings"] if item["object"] == "table users"]
     assert findings == [f"the passwords of {63 - 39} more users were not checked"]
+
+
+AUDIT = """
+    CREATE TABLE audit (what text, hash text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO audit VALUES (tg_op, NEW.password); RETURN NEW; END';
+    CREATE TRIGGER note AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION note();
+"""
+
+
+def change(iacalls, *options):
+    return iacalls("users", "set-password", "admin", "--password-stdin", *options, stdin="Contraseña nueva\n")
+
+
+def test_a_trigger_finds_its_tables_as_for_the_application(connection, database, use, iacalls):
+    connection.execute(AUDIT)
+    use(database)
+    assert change(iacalls, "--dry-run").code == 0
+    assert connection.execute("SELECT count(*) FROM audit").fetchone() == (0,)
+    outcome = change(iacalls)
+    assert outcome.code == 0, outcome.err
+    assert connection.execute("SELECT * FROM audit").fetchall() == [("UPDATE", stored(connection))]
+
+
+def test_a_trigger_finds_its_tables_in_the_schema_of_the_role(server, connection, database, use, iacalls):
+    connection.execute("CREATE SCHEMA app; SET search_path = app, public")
+    connection.execute(AUDIT)
+    with server.connect(database) as admin:
+        admin.execute(f"ALTER ROLE {OWNER} IN DATABASE {database} SET search_path = app, public")
+    use(database)
+    outcome = change(iacalls)
+    assert outcome.code == 0, outcome.err
+    assert connection.execute("SELECT count(*) FROM app.audit").fetchone() == (1,)
+
+
+def test_other_things_that_find_names_by_path_when_a_password_is_written(connection, database, use, iacalls):
+    connection.execute("CREATE FUNCTION fine(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true'")
+    connection.execute("CREATE FUNCTION fold(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper($1)'")
+    connection.execute("CREATE FUNCTION key(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1'")
+    connection.execute("CREATE FUNCTION is_fine(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT fine($1)'")
+    connection.execute("ALTER TABLE users ADD CONSTRAINT fine CHECK (is_fine(password))")
+    connection.execute("ALTER TABLE users ADD COLUMN folded text GENERATED ALWAYS AS (key(username)) STORED")
+    connection.execute("CREATE INDEX ON users (key(password))")
+    connection.execute("CREATE OR REPLACE FUNCTION key(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT fold($1)'")
+    use(database)
+    before = stored(connection)
+    outcome = change(iacalls)
+    assert outcome.code == 0, outcome.err
+    assert stored(connection) != before
+
+
+@pytest.mark.parametrize("path", ["public, pg_catalog", "public"])
+def test_an_operator_in_the_path_of_the_application_is_not_run(server, database, use, iacalls, path):
+    """CVE-2018-1058: the path is the application's, so our own statement names its operators' schema."""
+    with server.connect(database) as admin:
+        for number, (left, right) in enumerate((("varchar", "text"), ("varchar", "varchar"), ("text", "text"))):
+            admin.execute(
+                f"CREATE FUNCTION public.trap_{number}(a {left}, b {right}) RETURNS boolean LANGUAGE plpgsql AS "
+                f"$$BEGIN RAISE EXCEPTION 'trapped'; END$$"
+            )
+            admin.execute(
+                f"CREATE OPERATOR public.= (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = public.trap_{number})"
+            )
+        admin.execute(f"ALTER DATABASE {database} SET search_path = {path}")
+    use(database, "")
+    outcome = change(iacalls)
+    assert outcome.code == 0, outcome.err
+    assert "trapped" not in outcome.err
+
+
+def test_a_trigger_that_refuses_leaves_the_old_password(connection, database, use, iacalls):
+    connection.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not today'; END$$;"
+        "CREATE TRIGGER refuse BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    use(database)
+    before = stored(connection)
+    outcome = change(iacalls)
+    assert outcome.code == 1
+    assert "not today" in outcome.error
+    assert stored(connection) == before

@@ -81,7 +81,8 @@ def read_anchor(until: str | None) -> datetime:
 
 def prepare(run: Run, target: "Target", load: "Callable[[Connection, diagnostics.Progress], bool]") -> None:
     """Create database, schema and sample data, each where it is missing."""
-    from iacalls_cli.commands.init import MAINTENANCE, open_database
+    from iacalls_cli.commands.init import open_database
+    from iacalls_cli.commands.maintenance_database import MAINTENANCE
     from iacalls_cli.database.connection import Limits
     from iacalls_cli.embedded.server import DATABASE
     from iacalls_cli.operations.db.init import create_database, database_exists

@@ -8,11 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
+from iacalls_cli.commands.maintenance_database import open_maintenance
 from iacalls_cli.commands.run import Run, ask_twice, read_secret
 from iacalls_cli.database.connection import is_loopback, require_primary
+from iacalls_cli.database.failures import OWN_DATABASES
 from iacalls_cli.database.parameters import connection_parameters, resolve
 from iacalls_cli.embedded.server import DATABASE, embedded_server
-from iacalls_cli.errors import ConnectionFailed, UsageError
+from iacalls_cli.errors import ConnectionFailed, DatabaseUnavailable, UsageError
 from iacalls_cli.operations.db.init import (
     apply_schema,
     create_database,
@@ -29,11 +31,9 @@ if TYPE_CHECKING:
     from iacalls_cli.config.target import Target
     from iacalls_cli.database.connection import Connection, Session
 
-# Where CREATE DATABASE is sent from: PostgreSQL's own maintenance database.
-MAINTENANCE = "postgres"
 GENERATED = "generated"
+NO_PLACE = OWN_DATABASES
 NAME_BYTES = 63  # PostgreSQL cuts longer ones
-NO_PLACE = (MAINTENANCE, "template0", "template1")
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,12 @@ def open_target(run: Run, stack: ExitStack, target: "Target", database: str) -> 
     try:
         return stack.enter_context(run.session(target=target, read_only=False)), False
     except ConnectionFailed as failed:
-        elsewhere = run.session(target=target, database=MAINTENANCE, read_only=False, is_named=False)
         try:
-            session = stack.enter_context(elsewhere)
-        except ConnectionFailed:
-            raise failed from None
+            session = stack.enter_context(open_maintenance(run, target, avoid=(database,)))
+        except ConnectionFailed as elsewhere:
+            if not isinstance(failed, DatabaseUnavailable):
+                raise failed from None
+            raise ConnectionFailed(failed.message, f"{elsewhere.message}; {elsewhere.hint}") from None
         if database_exists(session.connection, database):
             raise
         run.announce(replace(session, place=replace(session.place, database=database)))

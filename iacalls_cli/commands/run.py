@@ -58,10 +58,12 @@ class Run:
         read_only: bool = True,
         limits: "Limits | None" = None,
         is_named: bool = True,
+        fixed_money: bool = False,
     ) -> Iterator["Session"]:
         """A session on the target, named on stderr (unless not `is_named`), closed at the end.
 
-        psycopg's errors inside the block come out as iacalls's.
+        psycopg's errors inside the block come out as iacalls's. `fixed_money` is for rows that are
+        kept as text and read back.
         """
         from iacalls_cli.database.connection import open_session
         from iacalls_cli.database.failures import database_errors
@@ -73,6 +75,7 @@ class Run:
             database=database,
             read_only=read_only,
             limits=limits or self.limits(),
+            fixed_money=fixed_money,
         )
         try:
             with diagnostics.waiting("connecting"):
@@ -90,7 +93,7 @@ class Run:
             with database_errors():
                 yield session
         finally:
-            session.connection.close()
+            session.close()
 
     def repeat(self, command: str) -> str:
         """Another command on the same target, as it would be typed."""
@@ -114,6 +117,8 @@ class Run:
         version = info.parameter_status("server_version")
         encrypted = "encrypted" if session.connection.pgconn.ssl_in_use else "not encrypted"
         diagnostics.detail(f"server: PostgreSQL {version}, session {info.backend_pid}, {encrypted}, {session.limits}")
+        if session.is_pooled:
+            diagnostics.detail("through a connection pooler in session mode; the session is reset at the end")
         for warning in session.warnings:
             diagnostics.warning(warning)
 

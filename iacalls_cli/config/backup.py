@@ -14,6 +14,7 @@ max_age = "26h"                      # what `backup check` demands
 max_proven_age = "35d"
 min_size = "10MB"
 max_shrink = "30%"
+rehearse_timeout = "12h"             # a restore test on the embedded server is ended then
 on_start = "https://ping.example/start"
 on_success = ["/usr/local/bin/tell", "--backup"]
 on_failure = "/usr/local/bin/tell --failed"
@@ -49,6 +50,7 @@ class BackupSettings:
     max_proven_age: str | None = None
     min_size: str | None = None
     max_shrink: str | None = None
+    rehearse_timeout: str | None = None
     on_start: tuple[str, ...] = ()
     on_success: tuple[str, ...] = ()
     on_failure: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ host = "10.1.2.3"                    # libpq's connection keywords, or dsn = "â€
 dbname = "iacalls_db"
 user = "postgres"
 sslmode = "verify-full"
+pooler = "session"                   # only behind a connection pooler in session mode
 
 [queries]
 folder = "~/iacalls-queries"         # your own reports: one SQL file each
@@ -43,17 +44,20 @@ CONNECTION_KEYS = (
     "sslcert", "sslkey", "sslcrl", "channel_binding", "require_auth", "requirepeer", "connect_timeout",
     "target_session_attrs", "options",
 )  # fmt: skip
+# The only pooling mode in which a session's settings and locks are its own.
+POOLER_MODES = ("session",)
 DURATION = re.compile(r"\d+\s*(ms|s|min|h)?")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A named target: `dsn`, or libpq's keywords with their values."""
+    """A named target: `dsn`, or libpq's keywords with their values; `pooler` as in `Target`."""
 
     name: str
     dsn: str
     keywords: Mapping[str, str]
     file: Path
+    pooler: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,9 +168,15 @@ def read_profile(name: str, value: Any, path: Path) -> Profile:
     where = f"profiles.{name}."
     if not isinstance(value, dict):
         raise UsageError(f"{path}: profiles.{name} is not a table", f"write [profiles.{name}]")
-    check_keys(value, ("dsn", *CONNECTION_KEYS), path, where)
+    check_keys(value, ("dsn", "pooler", *CONNECTION_KEYS), path, where)
     dsn = read_text(value, "dsn", path, where)
-    keywords = {key: read_text(value, key, path, where) for key in value if key != "dsn"}
+    keywords = {key: read_text(value, key, path, where) for key in value if key not in ("dsn", "pooler")}
+    pooler = read_text(value, "pooler", path, where)
+    if "pooler" in value and pooler not in POOLER_MODES:
+        raise UsageError(
+            f"{path}: '{where}pooler' is not a usable pooling mode: {pooler}",
+            'write pooler = "session" for a pooler in session mode; in other modes, name the server itself',
+        )
     if bool(dsn) == bool(keywords):
         raise UsageError(
             f"{path}: profiles.{name} needs either dsn or keywords like host and dbname", "give one of them"
@@ -175,7 +185,7 @@ def read_profile(name: str, value: Any, path: Path) -> Profile:
         raise UsageError(
             f"the config file {path} holds a password and others may read it", f"chmod 600 {path}, or use ~/.pgpass"
         )
-    return Profile(name, dsn, keywords, path)
+    return Profile(name, dsn, keywords, path, pooler)
 
 
 def has_password(dsn: str) -> bool:

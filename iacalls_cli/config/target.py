@@ -8,7 +8,7 @@ a terminal with nothing configured, the embedded server.
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlsplit
 
 from iacalls_cli.config.file import Config, Profile, load_config
@@ -26,13 +26,15 @@ HINT_NOTHING = "give --dsn (or --dsn embedded), set IACALLS_DSN, or write a prof
 class Target:
     """A chosen database: `dsn` and `keywords` go to libpq as they are, keywords first.
 
-    `source` says who chose it. Both empty means: libpq's own environment decides.
+    `source` says who chose it. Both empty means: libpq's own environment decides. `pooler` is
+    "session" if a connection pooler in session mode is expected in front of the server.
     """
 
     source: str
     dsn: str = ""
     keywords: Mapping[str, str] | None = None
     is_embedded: bool = False
+    pooler: str = ""
 
 
 def choose_target(
@@ -91,8 +93,8 @@ def from_profile(config: Config, name: str, source: str) -> Target:
         raise UsageError(f"there is no profile '{name}' (chosen by {source})", f"profiles in the config files: {known}")
     described = f"profile {name} of {profile.file}"
     if profile.dsn:
-        return from_dsn(profile.dsn, described)
-    return Target(described, keywords=profile.keywords)
+        return replace(from_dsn(profile.dsn, described), pooler=profile.pooler)
+    return Target(described, keywords=profile.keywords, pooler=profile.pooler)
 
 
 def from_backend(variables: Mapping[str, str]) -> Target | None:

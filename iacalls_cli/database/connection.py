@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from iacalls_cli.config.target import Target
-from iacalls_cli.database.failures import connection_failed, database_errors
+from iacalls_cli.database.failures import NOT_READY, connection_failed, database_errors
 from iacalls_cli.database.parameters import (
     Place,
     connection_parameters,
@@ -19,6 +19,14 @@ from iacalls_cli.database.parameters import (
     foreign_variables,
     resolve,
 )
+from iacalls_cli.database.poolers import (
+    is_behind_pooler,
+    other_database_refused,
+    pooler_refused,
+    require_own_session,
+    reset_session,
+)
+from iacalls_cli.database.settings import EXACT_MONEY, EXACT_TEXT, PLAIN_SQL, known_settings
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, PasswordNeeded
 
 # What psycopg would say of a rollback that an interrupt made needless is nothing for an operator.
@@ -28,8 +36,6 @@ CONNECT_SECONDS = 10
 EMBEDDED_SECONDS = 60
 KEEPALIVE_SECONDS = 60
 SAFE_PATH = "pg_catalog, pg_temp"
-# What a server says, or does, that is just starting or recovering from a crash.
-NOT_READY = ("the database system is", "server closed the connection unexpectedly")
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,19 @@ MONITORING = Limits("5s", "50ms")
 
 @dataclass(frozen=True)
 class Session:
-    """An open connection and where it leads."""
+    """An open connection and where it leads; `is_pooled` through a pooler in session mode."""
 
     connection: Connection
     place: Place
     limits: Limits
     warnings: tuple[str, ...] = ()
+    is_pooled: bool = False
+
+    def close(self) -> None:
+        """Close the connection; a pooler's next client finds nothing of it."""
+        if self.is_pooled:
+            reset_session(self.connection)
+        self.connection.close()
 
 
 def open_session(
@@ -66,12 +79,15 @@ def open_session(
     read_only: bool = True,
     limits: Limits = REPORTING,
     password: str | None = None,
+    fixed_money: bool = False,
 ) -> Session:
     """Connect to a target, or to another `database` on the same server.
 
     `command` goes into application_name as `iacalls/<command>`; `password` is one that the
-    user typed. Raises `PasswordNeeded`, another `ConnectionFailed` (the reason in one line)
-    or `UsageError` (an unusable DSN).
+    user typed; `fixed_money` as in `settle`. A connection pooler is refused before anything is set
+    in its session, unless the target says that it is in session mode and no other `database` is
+    asked for. Raises `PasswordNeeded`, another `ConnectionFailed` (the reason in one line) or
+    `UsageError` (an unusable DSN).
     """
     parameters = connection_parameters(target)
     if database is not None:
@@ -81,22 +97,45 @@ def open_session(
     arguments = {
         **parameters,
         "password": parameters.get("password") if password is None else password,
-        "application_name": f"iacalls/{command}",
         "client_encoding": "UTF8",
         "connect_timeout": resolved.get("connect_timeout") or CONNECT_SECONDS,
         # Firewalls forget connections that are quiet for minutes.
         "keepalives_idle": resolved.get("keepalives_idle") or KEEPALIVE_SECONDS,
     }
-    with environment(dict.fromkeys(foreign_variables(target, parameters))):
-        try:
-            connection = connect(arguments, target)
-        except psycopg.Error as error:
-            raise refusal(error, place, arguments) from None
-    with database_errors():
-        settle(connection, read_only, limits)
+
+    def connect_once() -> Connection:
+        with environment(dict.fromkeys(foreign_variables(target, parameters))):
+            try:
+                return connect(arguments, target)
+            except psycopg.Error as error:
+                raise refusal(error, place, arguments) from None
+
+    connection = connect_once()
+    try:
+        with database_errors():
+            is_pooled = not target.is_embedded and is_behind_pooler(connection)
+            if is_pooled and not target.pooler:
+                raise pooler_refused(str(place))
+            if is_pooled and database is not None:
+                raise other_database_refused(str(place))
+            if is_pooled:
+                require_own_session(connection, connect_once, str(place))
+    except BaseException:
+        # Nothing was set yet: there is nothing to reset.
+        connection.close()
+        raise
     info = connection.info
     place = Place(info.host or place.host, str(info.port), info.dbname, info.user, place.source, place.is_embedded)
-    return Session(connection, place, limits, tuple(safety_warnings(connection, target, parameters)))
+    session = Session(
+        connection, place, limits, tuple(safety_warnings(connection, target, parameters)), is_pooled=is_pooled
+    )
+    try:
+        with database_errors():
+            settle(connection, read_only, limits, application=f"iacalls/{command}", fixed_money=fixed_money)
+    except BaseException:
+        session.close()
+        raise
+    return session
 
 
 def safety_warnings(connection: Connection, target: Target, parameters: Mapping[str, Any]) -> Iterator[str]:
@@ -143,34 +182,38 @@ def connect(arguments: Mapping[str, Any], target: Target) -> Connection:
             time.sleep(0.1)
 
 
-def settle(connection: Connection, read_only: bool, limits: Limits) -> None:
+def settle(
+    connection: Connection, read_only: bool, limits: Limits, *, application: str = "", fixed_money: bool = False
+) -> None:
     """The settings of every session: UTC, a safe search_path, limits, read-only unless it writes.
 
     Schema public is not in the search_path: whoever may create there could put an operator
     that fits a comparison of ours better than PostgreSQL's own, and have it run with the
     operator's rights (CVE-2018-1058). pg_temp is named last because PostgreSQL otherwise
-    looks there first.
+    looks there first. `fixed_money` is for sessions that keep rows as text and read them back;
+    reports show money as the database does.
     """
     settings = {
         "TimeZone": "UTC",
-        "DateStyle": "ISO, YMD",
-        "IntervalStyle": "postgres",
-        "bytea_output": "hex",
-        "extra_float_digits": "1",
+        **EXACT_TEXT,
+        **(EXACT_MONEY if fixed_money else {}),
+        **PLAIN_SQL,
         # Compiling costs more than it saves on every report measured here.
         "jit": "off",
-        "quote_all_identifiers": "off",
-        "standard_conforming_strings": "on",
         "search_path": SAFE_PATH,
         "statement_timeout": limits.statement_timeout,
         "lock_timeout": limits.lock_timeout,
         "idle_in_transaction_session_timeout": "5min",
         # A session may wait for a restore beside it, or for somebody who is asked.
         "idle_session_timeout": "0",
+        # It would end the session, not the statement.
+        "transaction_timeout": "0",
         "default_transaction_read_only": "on" if read_only else "off",
+        **({"application_name": application} if application else {}),
     }
-    calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(settings))
-    connection.execute(f"SELECT {calls}", [part for pair in settings.items() for part in pair])
+    known = known_settings(settings, connection.info.server_version)
+    calls = ", ".join(["pg_catalog.set_config(%s, %s, false)"] * len(known))
+    connection.execute(f"SELECT {calls}", [part for pair in known.items() for part in pair])
 
 
 def require_primary(session: Session) -> None:
@@ -192,4 +235,4 @@ def refusal(error: psycopg.Error, place: Place, parameters: Mapping[str, Any]) -
     for key in ("password", "sslpassword"):
         if secret := str(parameters.get(key) or ""):
             message = message.replace(secret, "***")
-    return ConnectionFailed(message, failed.hint)
+    return type(failed)(message, failed.hint)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError
+from iacalls_cli.errors import ConnectionFailed, DatabaseError, DatabaseUnavailable, IacallsError
 
 # What to do about a SQLSTATE. Sources: PostgreSQL's appendix of error codes, and what the
 # commands of iacalls themselves run into.
@@ -25,9 +25,25 @@ HINTS = {
     "42601": "correct the SQL",
     "22021": "the database holds text that is not UTF-8 (its encoding is SQL_ASCII); read it with encode()",
 }
+# A relation, function, type, column, schema or operator was not found.
+MISSING_NAMES = ("42P01", "42883", "42704", "42703", "3F000")
+# Where a function of the database fails: of an index, a trigger, a check, a view.
+CALLED = re.compile(r'(?:SQL|PL/\w+) function "?([^"()\s]+)')
 INSUFFICIENT_RIGHT = "42501"
+# A name that was not found: table, column, object, function, schema.
+UNDEFINED = ("42P01", "42703", "42704", "42883", "3F000")
 # The server ends the session with these: shutdowns, and the limits on idle sessions and transactions.
 LOST_STATES = ("57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "08003", "08006")
+# No room for one more session: of the server, a database, a role, or a pooler.
+NO_SLOT = re.compile(r"too many (clients|connections)|connection slots|no more connections", re.IGNORECASE)
+NO_SLOT_HINT = (
+    "too many sessions are open; end idle ones, try again, or raise max_connections or the CONNECTION LIMIT "
+    "of the role or database (a backup takes two sessions, `maintain vacuum` two or more)"
+)
+PG_HBA_HINT = "the server's pg_hba.conf admits neither this user nor this address; or it wants TLS (sslmode=require)"
+NOT_READY = ("the database system is", "server closed the connection unexpectedly")
+# PostgreSQL's own databases, which `db init` does not make.
+OWN_DATABASES = ("postgres", "template0", "template1")
 LINE = re.compile(r"^\s*\w+ (\d+):", re.MULTILINE)
 
 
@@ -51,8 +67,11 @@ def translate(error: psycopg.Error) -> IacallsError:
     message = error.diag.message_primary or first_line(str(error)) or type(error).__name__
     if error.diag.statement_position and (line := LINE.search(str(error))):
         message += f" (line {line[1]} of the SQL)"
+    hint = HINTS.get(state, error.diag.message_hint or "")
+    if state in MISSING_NAMES and (called := CALLED.search(error.diag.context or "")):
+        hint = f"the function {called[1]} finds its names by search_path; ALTER FUNCTION … SET search_path gives it one"
     # Never the DETAIL: of a row that breaks a constraint it shows every value, hashes included.
-    return DatabaseError(message, HINTS.get(state, error.diag.message_hint or ""), state)
+    return DatabaseError(message, hint, state)
 
 
 def is_connection_loss(error: psycopg.Error) -> bool:
@@ -73,12 +92,17 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
     reason = first_line(text).rsplit(" failed: ", 1)[-1]
     reason = reason.removeprefix("connection is bad: ").removeprefix("connection failed: ")
     reason = re.sub(r"^([A-ZÁÉÍÓÚ]+:\s+|\[Errno -?\d+\] )", "", reason)
-    if f'"{database}"' in reason and "role" not in reason and "pg_hba" not in reason and is_servers_answer(text):
-        hint = f"if it is to be made: iacalls db init creates {database}"
-    elif "definition of service" in reason:
+    message = f"cannot connect to {where}: {reason}"
+    if f'database "{database}"' in reason and is_servers_answer(text):
+        return DatabaseUnavailable(message, database_hint(reason, database))
+    if "definition of service" in reason:
         hint = "services stand in ~/.pg_service.conf, or in the file that PGSERVICEFILE names"
+    elif NO_SLOT.search(reason):
+        hint = NO_SLOT_HINT
     elif "pg_hba.conf" in reason:
-        hint = "the server's pg_hba.conf admits neither this user nor this address; or it wants TLS (sslmode=require)"
+        hint = PG_HBA_HINT
+    elif "unsupported startup parameter" in reason:
+        hint = "a connection pooler refuses this setting (PGOPTIONS, options); name the PostgreSQL server itself"
     elif "invalid response" in reason:
         hint = "that does not answer as a PostgreSQL server does; check host and port"
     elif "SSL" in reason:
@@ -87,11 +111,30 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
         hint = "check the host name"
     elif "refused" in reason or "No such file" in reason or "timeout" in reason or "expired" in reason:
         hint = "is the server running there, and the address right? `--dsn` names another"
+    elif "not permitted to log in" in reason:
+        hint = "ALTER ROLE … LOGIN permits it, or use another role"
+    elif any(words in reason for words in NOT_READY):
+        hint = "the server is starting, stopping or recovering; try again"
     elif used_password:
         hint = "check user and password"
     else:
         hint = "check the server and the address"
-    return ConnectionFailed(f"cannot connect to {where}: {reason}", hint)
+    return ConnectionFailed(message, hint)
+
+
+def database_hint(reason: str, database: str) -> str:
+    """What to do if the server refuses one database."""
+    if "pg_hba" in reason:
+        return PG_HBA_HINT
+    if NO_SLOT.search(reason):
+        return NO_SLOT_HINT
+    if "permission denied" in reason:
+        return f'GRANT CONNECT ON DATABASE "{database}" to the role, or use another one'
+    if "does not exist" not in reason:
+        return "check the database's settings (ALTER DATABASE … ALLOW_CONNECTIONS)"
+    if database in OWN_DATABASES:
+        return "name a database that exists"
+    return f"if it is to be made: iacalls db init creates {database}"
 
 
 def is_servers_answer(text: str) -> bool:

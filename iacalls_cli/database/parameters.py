@@ -50,7 +50,7 @@ def connection_parameters(target: Target) -> dict[str, Any]:
 
         server = embedded_server()
         server.start()
-        return dict(server.conninfo(DATABASE))
+        return {**server.conninfo(DATABASE), **(target.keywords or {})}
     try:
         parameters: dict[str, Any] = conninfo_to_dict(target.dsn, **(target.keywords or {}))
     except psycopg.ProgrammingError as error:

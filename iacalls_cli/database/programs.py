@@ -27,6 +27,7 @@ from psycopg.conninfo import make_conninfo
 from iacalls_cli.config.target import Target
 from iacalls_cli.database.connection import Session
 from iacalls_cli.database.parameters import connection_parameters, foreign_variables, resolve
+from iacalls_cli.database.settings import program_options
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.errors import IacallsError, UsageError
 
@@ -122,6 +123,7 @@ class Client:
     """Client programs with the way to one database: the session's, by the same road.
 
     The password travels in the environment, never in the arguments, which other users can see.
+    So do the settings, behind the user's own: they win over those of the role and the database.
     """
 
     programs: Programs
@@ -149,7 +151,8 @@ def connect_client(session: Session, target: Target, command: str, *, major: int
         raise UsageError(
             f"the client programs would show {secrets_given[0]} to other users (ps)", "use a file instead, or none"
         )
-    wants_tls = resolve(parameters).get("sslmode") in ENCRYPTED
+    resolved = resolve(parameters)
+    wants_tls = resolved.get("sslmode") in ENCRYPTED
     if session.connection.pgconn.ssl_in_use and not wants_tls:
         # As this session is: "prefer" would let the programs fall back.
         parameters["sslmode"] = "require"
@@ -167,6 +170,15 @@ def connect_client(session: Session, target: Target, command: str, *, major: int
         environment["PGPASSWORD"] = info.password
     # Messages are read, and must be the same everywhere.
     environment.update(LC_ALL="C", LANGUAGE="C")
+    options = [resolved.get("options", "")]
+    if not session.is_pooled:  # poolers refuse options that they do not know
+        options.append(program_options(info.server_version))
+    if joined := " ".join(filter(None, options)):
+        # libpq takes a service's options before those of the environment.
+        parameters.pop("options", None)
+        if resolved.get("service"):
+            parameters["options"] = joined
+        environment["PGOPTIONS"] = joined
     application = f"iacalls/{command} {secrets.token_hex(4)}"
     return Client(programs, make_conninfo(**parameters, application_name=application), application, environment)
 

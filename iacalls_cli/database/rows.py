@@ -1,16 +1,20 @@
 """Rows as PostgreSQL writes them: text in, text out, nothing converted on the way."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.adapt import AdaptersMap
 from psycopg.types.string import TextLoader
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
-from iacalls_cli.queries import Query
+from iacalls_cli.database.failures import MISSING_NAMES, database_errors
+from iacalls_cli.database.search_path import application_path
+from iacalls_cli.errors import DatabaseError
+from iacalls_cli.queries import Query, load_query
 from iacalls_cli.table import Column, Table
 
 CHUNK_ROWS = 1000
@@ -20,9 +24,34 @@ NUMBER_TYPES = ("int2", "int4", "int8", "float4", "float8", "numeric", "oid")
 def stream(connection: Connection, query: Query, values: Mapping[str, Any]) -> Table:
     """Run a query and hand over its rows as they come, in constant memory.
 
-    A server-side cursor would do the same and forbid the server parallel plans.
-    Raises `DatabaseError` or `ConnectionFailed`, at the call or while reading.
+    A server-side cursor would do the same and forbid the server parallel plans. If the planner
+    meets a function that finds its names by search_path (of an index, a view), the query runs with
+    the application's path, provided that no stranger can have put anything into it. Raises
+    `DatabaseError` or `ConnectionFailed`, at the call or while reading.
     """
+    try:
+        return start_stream(connection, query, values)
+    except DatabaseError as error:
+        if error.sqlstate not in MISSING_NAMES or not trust_application_path(connection):
+            raise
+    return start_stream(connection, query, values)
+
+
+def trust_application_path(connection: Connection) -> bool:
+    """Put the application's search_path behind pg_catalog if only superusers and this role have a hand in it."""
+    with database_errors():
+        with connection.transaction(force_rollback=True), application_path(connection):
+            row = connection.execute("SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]").fetchone()
+        schemas = [name for name in (row[0] if row else []) if name != "pg_catalog"]
+        if not fetch(connection, load_query("db/path-trust"), {"schemas": json.dumps(schemas)})[0]["is_trusted"]:
+            return False
+        path = sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas, "pg_temp"))).as_string(connection)
+        connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
+    return True
+
+
+def start_stream(connection: Connection, query: Query, values: Mapping[str, Any]) -> Table:
+    """Run a query up to its first row."""
     cursor = psycopg.RawCursor(connection)
     replace_loaders(cursor.adapters)
     size = CHUNK_ROWS if psycopg.capabilities.has_stream_chunked() else 1

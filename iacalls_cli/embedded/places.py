@@ -22,6 +22,7 @@ PORT = 5432  # only in the socket's name: the server has no TCP address
 STRANGE = "\"'`$\\,;"
 REMOVE_TRIES = 25
 SYSTEM_STATE = Path("/var/lib/iacalls")
+HOME, CLUSTER = "server", "data"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Places:
     @property
     def data(self) -> Path:
         """The cluster's data directory."""
-        return self.home / "data"
+        return self.home / CLUSTER
 
     @property
     def unfinished(self) -> Path:
@@ -115,18 +116,30 @@ def require_plain(path: Path) -> None:
         )
 
 
-def find_places(account: Account) -> Places:
-    """Where this user's embedded server is.
+def find_homes() -> tuple[Path, ...]:
+    """Return where this user's embedded server can be: below the user's data directory.
 
-    In the user's data folder; for root, when the server's account cannot enter that one
-    (`/root` is closed), in a folder of the same name below /var/lib/iacalls.
+    For root, whose data directory (`/root` is closed) the server's account may not enter, also in a
+    directory of the same name below /var/lib/iacalls.
     """
     import platformdirs
 
     data_folder = Path(platformdirs.user_data_dir("iacalls", appauthor=False)).absolute()
-    if not account.can_reach(data_folder):
-        data_folder = SYSTEM_STATE / str(data_folder).strip("/").replace("/", "-")
-    home = data_folder / "server"
+    if os.geteuid() != 0:
+        return (data_folder / HOME,)
+    return data_folder / HOME, SYSTEM_STATE / str(data_folder).strip("/").replace("/", "-") / HOME
+
+
+def find_cluster() -> Path | None:
+    """Return the data directory of this user's embedded server, or None if there is none yet."""
+    return next((home / CLUSTER for home in find_homes() if (home / CLUSTER).exists()), None)
+
+
+def find_places(account: Account) -> Places:
+    """Return where this user's embedded server is, or where `account` can run a new one."""
+    homes = find_homes()
+    cluster = find_cluster()
+    home = cluster.parent if cluster else homes[0] if account.can_reach(homes[0].parent) else homes[-1]
     require_plain(home)
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     short_name = f"iacalls-{account.uid}-{digest}"

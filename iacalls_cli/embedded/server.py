@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iacalls_cli.embedded.account import Account, server_account
+from iacalls_cli.embedded.account import Account, is_production, runs_another, server_account
 from iacalls_cli.embedded.bundle import Bundle, bundled
 from iacalls_cli.embedded.cluster import SUPERUSER, cause_of, check_version, make_cluster, write_private
-from iacalls_cli.embedded.places import Places, find_places, folder_size, remove_all
+from iacalls_cli.embedded.places import Places, find_cluster, find_places, folder_size, remove_all
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.table import Bytes, Prose
 
@@ -84,10 +84,15 @@ class Server:
         """Start the server, making its cluster first where there is none.
 
         Returns whether it had to be started. Raises `IacallsError` when the data
-        directory is of another major version or PostgreSQL does not come up.
+        directory is of another major version or PostgreSQL does not come up, and as root
+        for data that belong to the account of another PostgreSQL server.
         """
+        if self.account.switch and is_production(self.account):
+            raise self._wrong_account()
         if self.is_running():
             return False
+        if self.account.switch and runs_another(self.account):
+            raise self._wrong_account()
         self.places.create(self.account)
         with self._locked():
             if self.is_running():
@@ -164,6 +169,17 @@ class Server:
             # The password goes to a server of this account alone, whoever made the socket.
             "requirepeer": self.account.name,
         }
+
+    def _wrong_account(self) -> IacallsError:
+        """The refusal to run as the account of another server; the owner of the data is the operator's to change."""
+        places = self.places
+        owned = [path for path in (places.data, places.socket_folder, places.log) if path.exists()]
+        paths = " ".join(shlex.quote(str(path)) for path in owned)
+        return IacallsError(
+            f"the embedded server's data belong to {self.account.name}, the account of another PostgreSQL server; "
+            "what runs in the embedded one could read that server's files",
+            f"`iacalls server stop`, then `chown -R {server_account().name}: {paths}`; this keeps the data",
+        )
 
     def _usable_bundle(self) -> Bundle:
         """The bundle itself, or a copy where the server's account cannot enter its folder."""
@@ -287,5 +303,5 @@ def quoted(value: str) -> str:
 
 def embedded_server() -> Server:
     """This user's embedded server."""
-    account = server_account()
+    account = server_account(find_cluster())
     return Server(bundled(), account, find_places(account))

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError, UsageError
+from iacalls_cli.operations.db.row_count import make_strict
 from iacalls_cli.queries import load_query
 
 DEFAULT_PASSWORD = "admin123"
@@ -62,7 +64,10 @@ def users_with_default_password(connection: Connection) -> tuple[list[str], int]
     A check takes a quarter of a second of one processor, so no more than `CHECKED_USERS` are
     looked at, administrators first.
     """
-    rows = fetch(connection, load_query("users/hashes"), {"limit": CHECKED_USERS})
+    with connection.transaction(force_rollback=True):
+        # Where row security would hide users, an error says so.
+        make_strict(connection)
+        rows = fetch(connection, load_query("users/hashes"), {"limit": CHECKED_USERS})
     cheap = [row for row in rows if cost_of(row["password"]) <= MOST_COST]
     with ThreadPoolExecutor() as pool:
         known = list(pool.map(lambda row: is_password(DEFAULT_PASSWORD, row["password"]), cheap))
@@ -78,20 +83,24 @@ def cost_of(stored: str) -> int:
 
 def require_user(connection: Connection, username: str) -> None:
     """Raise `DatabaseError` unless there is a user of that name."""
-    if not fetch(connection, load_query("users/find"), {"username": username}):
+    with connection.transaction(), application_path(connection):
+        found = fetch(connection, load_query("users/find"), {"username": username})
+    if not found:
         raise DatabaseError(f"there is no user {username}, nothing was changed", "`iacalls users list` shows them")
 
 
 def set_password(connection: Connection, username: str, password: str, *, dry_run: bool = False) -> None:
     """Store a new password for one user, in a transaction; with `dry_run` it is rolled back.
 
-    Raises `DatabaseError` unless exactly one row is updated.
+    Triggers on users have the application's search_path. Raises `DatabaseError` unless exactly one
+    row is updated.
     """
     import psycopg
 
     values = {"username": username, "password": hash_password(password)}
     with connection.transaction():
-        updated = len(fetch(connection, load_query("users/set-password"), values))
+        with application_path(connection):
+            updated = len(fetch(connection, load_query("users/set-password"), values))
         if updated != 1:
             raise DatabaseError(f"{updated} users are named {username}, nothing is changed", "see `iacalls users list`")
         if dry_run:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.retention_steps import prune_store, read_retention
@@ -20,15 +21,20 @@ from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.backup.create import CreatePlan, create_backup, require_room
 from iacalls_cli.operations.backup.dump import FORMATS, DumpPlan
 from iacalls_cli.operations.backup.job import only_job
+from iacalls_cli.operations.backup.path_functions import find_path_functions
 from iacalls_cli.operations.backup.snapshot import named_lock_waits, read_source, require_rights
 from iacalls_cli.operations.backup.store import make_id
 from iacalls_cli.operations.compression import read_compression
 from iacalls_cli.operations.hooks import JobReport, run_hook
 from iacalls_cli.text import pretty_size
 
+if TYPE_CHECKING:
+    from iacalls_cli.database.connection import Session
+
 DEFAULT_JOBS = 4
 LOCK_WAIT = "30s"
 HOOK_TIMEOUT = "60s"
+NAMED_FUNCTIONS = 5
 
 
 def create_one(
@@ -116,6 +122,7 @@ def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: R
             f"plan: {dump.contents} backup of {len(source.tables)} tables ({pretty_size(source.data_bytes)}) as "
             f"{dump.format}, {dump.compression}, into {store.directory}, with pg_dump of {client.programs}"
         )
+        warn_of_path_functions(session)
         if run.dry_run:
             return
         facts = source.facts
@@ -126,6 +133,17 @@ def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: R
     run.write(backups_answer([backup], run.output))
     if prune:
         prune_store(run, store, read_retention(None, None, None, None), after=backup)
+
+
+def warn_of_path_functions(session: "Session") -> None:
+    """Name the functions that will make a restore fail, while they can still be altered."""
+    if found := find_path_functions(session.connection):
+        listed = ", ".join(map(str, found[:NAMED_FUNCTIONS]))
+        more = f" and {len(found) - NAMED_FUNCTIONS} more" if len(found) > NAMED_FUNCTIONS else ""
+        diagnostics.warning(
+            f"functions that find names by search_path make a restore fail: {listed}{more}; "
+            "ALTER FUNCTION … SET search_path repairs that; `iacalls backup restore --search-path …` works around it"
+        )
 
 
 def usable_cores() -> int:

@@ -45,6 +45,14 @@ BackupId = Annotated[
         autocompletion=complete_backups,
     ),
 ]
+SearchPath = Annotated[
+    str,
+    typer.Option(
+        "--search-path",
+        metavar="SCHEMAS",
+        help="search_path for rows, indexes and constraints, like public,extensions.",
+    ),
+]
 Jobs = Annotated[int | None, typer.Option("--jobs", metavar="N", min=1, max=64, help="Tables and indexes at a time.")]
 KeepDaily = Annotated[int | None, typer.Option("--keep-daily", metavar="N", min=0, help="Days to keep one of.")]
 KeepWeekly = Annotated[int | None, typer.Option("--keep-weekly", metavar="N", min=0, help="Weeks to keep one of.")]

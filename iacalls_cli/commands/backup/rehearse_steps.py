@@ -1,23 +1,43 @@
 """The steps of `iacalls backup rehearse`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.create_steps import told
-from iacalls_cli.commands.backup.restore_steps import choose_jobs, tell_notes
-from iacalls_cli.commands.backup.sessions import open_server
+from iacalls_cli.commands.backup.restore_steps import (
+    choose_jobs,
+    read_search_path,
+    tell_notes,
+    warn_of_privileges,
+)
+from iacalls_cli.commands.backup.sessions import open_named, open_one, open_server
 from iacalls_cli.commands.backup.store import open_store, settings
 from iacalls_cli.commands.run import Run
-from iacalls_cli.config.target import EMBEDDED, from_dsn
+from iacalls_cli.config.target import EMBEDDED, Target, from_dsn
+from iacalls_cli.database.programs import connect_client
 from iacalls_cli.errors import ProblemsFound, UsageError
+from iacalls_cli.operations.amounts import read_duration
+from iacalls_cli.operations.backup.manifest import Manifest
 from iacalls_cli.operations.backup.material import check_material, find_material, unpacked
 from iacalls_cli.operations.backup.rehearse import rehearse
-from iacalls_cli.operations.backup.restore import RestorePlan
+from iacalls_cli.operations.backup.restore import RestorePlan, Server
+from iacalls_cli.operations.backup.restricted_role import restricted_role
 from iacalls_cli.table import Column, Table
 
+if TYPE_CHECKING:
+    from iacalls_cli.database.connection import Session
+    from iacalls_cli.database.programs import Client
 
-def rehearse_backup(run: Run, directory: Path | None, name: str, jobs: int | None) -> None:
-    """Prove a backup on a scratch server: the embedded one unless --dsn or --profile names another."""
+TIMEOUT = "12h"
+
+
+def rehearse_backup(run: Run, directory: Path | None, name: str, jobs: int | None, search_path: str) -> None:
+    """Test a backup on a scratch server: the embedded one unless --dsn or --profile names another."""
     store = open_store(directory)
     with told(run, settings(), is_dry=False) as report:
         material = find_material(store, name)
@@ -31,13 +51,46 @@ def rehearse_backup(run: Run, directory: Path | None, name: str, jobs: int | Non
         with open_server(run, material, target) as (session, server):
             report.target, report.file = str(session.place), str(material.backup.folder)
             contents = "schema" if material.manifest.contents == "schema" else "full"
-            with diagnostics.progress() as progress, unpacked(material, store) as archive:
-                plan = RestorePlan(material, archive, contents, choose_jobs(jobs))
-                where = f"PostgreSQL {session.connection.info.parameter_status('server_version')}"
-                backup, outcomes, restored = rehearse(server, material.backup, plan, where, progress)
+            where = f"PostgreSQL {session.connection.info.parameter_status('server_version')}"
+            with (
+                limited(run, session, server, target, material.manifest) as scratch,
+                diagnostics.progress() as progress,
+                unpacked(material, store) as archive,
+            ):
+                plan = RestorePlan(material, archive, contents, choose_jobs(jobs), read_search_path(search_path))
+                backup, outcomes, restored = rehearse(scratch, material.backup, plan, where, progress)
         tell_notes(restored.notes)
         rows = [(check, "problem" if finding else "ok", finding or None) for check, finding in outcomes]
         run.write(Table((Column("check"), Column("state"), Column("finding", "prose")), rows))
         if backup.state != "proven":
             raise ProblemsFound(f"{backup.id} did not come back as it was", "make a new one; do not rely on this one")
         diagnostics.note(f"{backup.id} is proven on {where}")
+
+
+@contextmanager
+def limited(run: Run, session: "Session", server: Server, target: Target, manifest: Manifest) -> Iterator[Server]:
+    """The server as a restore test may use it: on the embedded one as a role without any privilege.
+
+    On another server it is the role that was named, and a superuser is warned.
+    """
+    if not session.place.is_embedded:
+        warn_of_privileges(session)
+        yield server if server.is_test else replace(server, is_test=True)
+        return
+    limit = read_duration("backup.rehearse_timeout", settings().rehearse_timeout or TIMEOUT)
+    data_bytes = sum(table.bytes for table in manifest.tables)
+    with restricted_role(server.maintenance, data_bytes, limit.total_seconds()) as role:
+        own = Target(target.source, keywords={"user": role.name, "password": role.password}, is_embedded=True)
+
+        def open_client(name: str) -> "Client":
+            with open_named(run, own, name) as opened:
+                return connect_client(opened, own, run.command, major=manifest.client_major)
+
+        yield Server(
+            server.maintenance,
+            partial(open_one, run, own),
+            open_client,
+            owner=role.name,
+            is_test=True,
+            open_as_administrator=server.open_database,
+        )

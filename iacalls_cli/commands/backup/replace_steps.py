@@ -4,7 +4,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.backup.restore_steps import require_new_name, tell_notes, tell_verdict, write_restored
+from iacalls_cli.commands.backup.restore_steps import (
+    read_search_path,
+    require_new_name,
+    tell_notes,
+    tell_verdict,
+    warn_of_privileges,
+    write_restored,
+)
 from iacalls_cli.commands.backup.sessions import open_server, second_session
 from iacalls_cli.commands.run import Run
 from iacalls_cli.database.rows import fetch
@@ -31,9 +38,9 @@ if TYPE_CHECKING:
     from iacalls_cli.operations.backup.store import Store
 
 
-def replace_database(run: Run, material: Material, name: str, store: "Store", jobs: int) -> None:
+def replace_database(run: Run, material: Material, name: str, store: "Store", jobs: int, search_path: str) -> None:
     """Restore beside the target's database, show what will be lost, and put the one in the other's place."""
-    with open_server(run, material) as (session, server), second_session(run) as ender:
+    with open_server(run, material, renames=True) as (session, server), second_session(run) as ender:
         live = session.place.database
         require_new_name(live)
         if not run.dry_run and (not sys.stdin.isatty() or run.confirm is not None):
@@ -45,11 +52,13 @@ def replace_database(run: Run, material: Material, name: str, store: "Store", jo
             f"plan: restore {material} beside {live}, compare it, end the sessions in {live}, and put it in its "
             f"place; the old one stays as {live}{BEFORE}… and `iacalls backup undo` brings it back"
         )
+        warn_of_privileges(session)
+        warn_of_replication(server, live)
         tell_notes(check_material(material))
         if run.dry_run:
             return
         with diagnostics.progress() as progress, unpacked(material, store) as archive:
-            plan = RestorePlan(material, archive, "full", jobs)
+            plan = RestorePlan(material, archive, "full", jobs, read_search_path(search_path))
             with restored_database(server, live, RESTORE, plan, live, progress) as restored:
                 require_same(restored)
                 tell_notes(restored.notes + copy_settings(session.connection, live, restored.name))
@@ -63,6 +72,14 @@ def replace_database(run: Run, material: Material, name: str, store: "Store", jo
         diagnostics.note(f"{live} is replaced; what it was is kept as {kept}; `iacalls backup undo` brings that back")
         tell_verdict(server, live)
     write_restored(run, live, restored, losses)
+
+
+def warn_of_replication(server: Server, live: str) -> None:
+    """Say which slots and subscriptions stay with the database that is replaced."""
+    for row in fetch(server.maintenance, load_query("backup/replication"), {"name": live}):
+        is_slot = row["kind"] == "logical slot"
+        effect = "its readers get no change of the new one" if is_slot else "its changes go on into the old one"
+        diagnostics.warning(f"the {row['kind']} {row['name']} stays with the replaced database: {effect}")
 
 
 def require_meant(maintenance: "Connection", material: Material, name: str, live: str) -> None:
@@ -91,7 +108,7 @@ def agree_to_swap(run: Run, session: "Session", live: str) -> None:
 
 def undo_replace(run: Run) -> None:
     """Put the database that was replaced last in its place again."""
-    with open_server(run, None) as (session, server), second_session(run) as ender:
+    with open_server(run, None, renames=True) as (session, server), second_session(run) as ender:
         live = session.place.database
         kept = kept_databases(session.connection, live)
         if not kept:
@@ -101,6 +118,7 @@ def undo_replace(run: Run) -> None:
             )
         require_swappable(session.connection, live)
         require_swappable(session.connection, kept[0])
+        warn_of_replication(server, live)
         away = dated_name(live, UNDONE)
         diagnostics.note(f"plan: put {kept[0]} in the place of {live}, and keep that as {away}")
         losses = compare_live(server, live, kept[0])
@@ -127,18 +145,16 @@ def compare_live(server: Server, live: str, restored: str) -> list[TableLoss]:
 def tell_loss(losses: list[TableLoss], live: str) -> None:
     """Say what will be out of reach, table by table."""
     lost = [loss for loss in losses if loss.is_any]
-    unknown = [loss.table for loss in losses if not loss.is_any and loss.newer is None and loss.rows]
+    unknown = [loss.table for loss in losses if not loss.is_any and loss.newer is None and loss.rows != 0]
     if not lost:
         diagnostics.note(f"nothing in {live} is newer, as far as its keys tell")
     if unknown:
-        diagnostics.note(
-            f"whether rows are newer cannot be told, for want of a key of whole numbers: {', '.join(unknown)}"
-        )
+        diagnostics.note(f"cannot detect newer rows (no integer primary key, or not readable): {', '.join(unknown)}")
     for loss in lost:
         if loss.restored is None:
             words = f"the whole table, {loss.rows:,} rows"
         else:
-            newer = loss.rows - loss.restored if loss.newer is None else loss.newer
+            newer = (loss.rows or 0) - loss.restored if loss.newer is None else loss.newer
             changed = f" and {loss.changed:,} changed" if loss.changed else ""
             words = f"{newer:,} newer{changed} (now {loss.rows:,} rows, then {loss.restored:,})"
         diagnostics.warning(f"{live} loses of {loss.table}: {words}")

@@ -1,5 +1,6 @@
 """The steps of `iacalls backup restore`: into a new database, or tables into the target."""
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,22 +22,33 @@ from iacalls_cli.operations.db.unfinished import NAME_BYTES, RESTORE, rename_dat
 from iacalls_cli.operations.db.verify import verify_database
 from iacalls_cli.table import Answer, Column, Table, table_of
 
+# The role that does instead of a superuser.
+SUFFICIENT = {
+    "the dump": "a role that may only create databases will do (CREATE ROLE restorer LOGIN CREATEDB)",
+    "the tables": "their owner will do",
+}
+SCHEMA = re.compile(r'[\w$]+|"[^"\x00]+"')
+
 if TYPE_CHECKING:
+    from iacalls_cli.database.connection import Session
     from iacalls_cli.operations.backup.store import Store
 
 
-def restore_into(run: Run, material: Material, store: "Store", name: str, contents: str, jobs: int) -> None:
+def restore_into(
+    run: Run, material: Material, store: "Store", name: str, contents: str, jobs: int, search_path: str
+) -> None:
     """Restore into a new database."""
     require_new_name(name)
     with open_server(run, material) as (session, server):
         if database_exists(session.connection, name):
             raise UsageError(f"there is a database {name} already", "name a new one; --replace replaces the target's")
         diagnostics.note(f"plan: make the database {name} from {material}")
+        warn_of_privileges(session)
         tell_notes(check_material(material))
         if run.dry_run:
             return
         with diagnostics.progress() as progress, unpacked(material, store) as archive:
-            plan = RestorePlan(material, archive, contents, jobs)
+            plan = RestorePlan(material, archive, contents, jobs, read_search_path(search_path))
             with restored_database(server, name, RESTORE, plan, "", progress) as restored:
                 require_same(restored)
                 rename_database(session.connection, restored.name, name)
@@ -54,6 +66,7 @@ def restore_tables(run: Run, material: Material, store: "Store", tables: tuple[s
         where = "the empty tables of that name" if data_only else f"the new schema {side}"
         named = ", ".join(tables) or "all tables"
         diagnostics.note(f"plan: bring the rows of {named} from {material} back into {where}")
+        warn_of_privileges(session, "the tables")
         tell_notes(check_material(material))
         if run.dry_run:
             return
@@ -61,14 +74,33 @@ def restore_tables(run: Run, material: Material, store: "Store", tables: tuple[s
         client = connect_client(session, target, run.command, major=material.major)
         with diagnostics.waiting("restoring"), unpacked(material, store) as archive:
             if data_only:
-                brought, moved = restore_rows(session.connection, client, material, archive, tables)
-                for sequence in moved:
-                    diagnostics.note(
-                        f"the sequence {sequence.name} was moved forward and gives {sequence.next_value} next"
-                    )
+                brought, notes = restore_rows(session.connection, client, material, archive, tables)
+                tell_notes(notes)
             else:
                 brought = restore_beside(session.connection, client, material, archive, tables, side)
     run.write(table_of(BroughtBack, brought))
+
+
+def warn_of_privileges(session: "Session", place: str = "the dump") -> None:
+    """Say with whose privileges the code in a dump, or of the tables that are filled, will run."""
+    role = session.connection.info.user
+    if session.connection.info.parameter_status("is_superuser") == "on":
+        diagnostics.warning(
+            f"{role} is a superuser: functions, defaults, indexes and constraints of {place} run with its privileges, "
+            f"whoever wrote them; {SUFFICIENT[place]}"
+        )
+    else:
+        diagnostics.note(f"functions, defaults, indexes and constraints of {place} run with the privileges of {role}")
+
+
+def read_search_path(text: str) -> str:
+    """Return a search_path as SET takes it; raises `UsageError` for what is no list of schemas."""
+    names = [name.strip() for name in text.split(",")] if text else []
+    if any(not SCHEMA.fullmatch(name) for name in names):
+        raise UsageError(
+            f"--search-path cannot be {text!r}", 'write schemas with commas between, like public,"My Schema"'
+        )
+    return ", ".join([*names, "pg_temp"]) if names else ""
 
 
 def require_new_name(name: str) -> None:

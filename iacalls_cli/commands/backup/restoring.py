@@ -8,6 +8,7 @@ from iacalls_cli.commands.backup.group import (
     BackupId,
     Directory,
     Jobs,
+    SearchPath,
     app,
     complete_backups,
 )
@@ -26,16 +27,18 @@ def rehearse(
     run: Run,
     backup: BackupId = "newest",
     jobs: Jobs = None,
+    search_path: SearchPath = "",
     directory: Directory = None,
 ) -> None:
-    """Prove a backup: restore it into a scratch database and use it there; exit 4 where it is not what it was.
+    """Test a backup by restoring it into a scratch database; exit 4 if it did not come back as it was.
 
-    Rows per table, the structure, the updated_at triggers and every report are tried, then the scratch
-    database is dropped. It is on the embedded server, or on the server that --dsn or --profile names.
+    Rows per table, the schema, the updated_at triggers and every report are tried, then the scratch
+    database is dropped. It is on the embedded server, where a role of its own without any privilege
+    runs what the backup holds, or on the server that --dsn or --profile names.
     """
     from iacalls_cli.commands.backup.rehearse_steps import rehearse_backup
 
-    rehearse_backup(run, directory, backup, jobs)
+    rehearse_backup(run, directory, backup, jobs, search_path)
 
 
 @command(
@@ -81,6 +84,7 @@ def restore(
         bool, typer.Option("--data-only", help="Only rows, into the target's existing tables, which must be empty.")
     ] = False,
     jobs: Jobs = None,
+    search_path: SearchPath = "",
     directory: Directory = None,
 ) -> None:
     """Bring a backup back, or a file that pg_dump wrote (plain, custom, directory, tar; .gz and .zst too).
@@ -102,6 +106,8 @@ def restore(
         raise UsageError("--into makes a whole database", "without --into, --table and --data-only work on the target")
     if not (replace or into is not None or data_only or table):
         raise UsageError("where to?", "give --into NAME, --replace, --table TABLE, or --data-only")
+    if search_path and (data_only or table):
+        raise UsageError("--search-path goes with --into and --replace", "leave it out")
     if schema_only and into is None:
         raise UsageError("--schema-only needs a new database", "give --into NAME")
     store = open_store(directory)
@@ -113,9 +119,9 @@ def restore(
         raise UsageError(f"{material.name} holds no rows", "restore it with --into NAME")
     if into is not None:
         wanted = "schema" if schema_only or contents == "schema" else "full"
-        steps.restore_into(run, material, store, into, wanted, steps.choose_jobs(jobs))
+        steps.restore_into(run, material, store, into, wanted, steps.choose_jobs(jobs), search_path)
     elif replace:
-        replace_steps.replace_database(run, material, backup, store, steps.choose_jobs(jobs))
+        replace_steps.replace_database(run, material, backup, store, steps.choose_jobs(jobs), search_path)
     else:
         steps.restore_tables(run, material, store, tuple(table or ()), data_only=data_only)
 

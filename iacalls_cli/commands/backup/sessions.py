@@ -1,12 +1,12 @@
 """The sessions a restore needs: in the maintenance database of its server, and in the others there."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from iacalls_cli.commands.init import MAINTENANCE
+from iacalls_cli.commands.maintenance_database import open_maintenance
 from iacalls_cli.commands.run import Run
 from iacalls_cli.database.connection import Limits, require_primary
 from iacalls_cli.database.parameters import connection_parameters, resolve
@@ -24,13 +24,15 @@ PATIENT = Limits("0", "10s")
 
 @contextmanager
 def open_server(
-    run: Run, material: Material | None, target: "Target | None" = None
+    run: Run, material: Material | None, target: "Target | None" = None, *, renames: bool = False
 ) -> "Iterator[tuple[Session, Server]]":
-    """A writing session on the maintenance database of the target's server, named as the target."""
+    """A writing session on the maintenance database of the target's server, named as the target.
+
+    `renames` says that the target's own database will be renamed: no session of ours may be in it.
+    """
     target = target or run.target()
     database = target_database(target)
-    elsewhere = run.session(target=target, database=MAINTENANCE, read_only=False, limits=PATIENT, is_named=False)
-    with elsewhere as opened:
+    with open_maintenance(run, target, avoid=(database,) if renames else (), limits=PATIENT) as opened:
         session = replace(opened, place=replace(opened.place, database=database))
         run.announce(session)
         require_primary(session)
@@ -46,16 +48,21 @@ def open_server(
 
 @contextmanager
 def open_one(run: Run, target: "Target", name: str) -> "Iterator[Connection]":
-    """A writing session in a database of the server, without the limits of a report."""
-    opened = run.session(target=target, database=name, read_only=False, limits=PATIENT, is_named=False)
-    with opened as session:
+    """The connection of a writing session in a database of the server, without the limits of a report."""
+    with open_named(run, target, name) as session:
         yield session.connection
+
+
+def open_named(run: Run, target: "Target", name: str) -> "AbstractContextManager[Session]":
+    """A writing session in a database of the server, without the limits of a report."""
+    return run.session(target=target, database=name, read_only=False, limits=PATIENT, is_named=False)
 
 
 @contextmanager
 def second_session(run: Run) -> "Iterator[Connection]":
     """Another session on the maintenance database, to end other sessions from."""
-    with run.session(database=MAINTENANCE, read_only=False, limits=PATIENT, is_named=False) as session:
+    target = run.target()
+    with open_maintenance(run, target, avoid=(target_database(target),), limits=PATIENT) as session:
         yield session.connection
 
 

@@ -86,7 +86,7 @@ def clean_up(run: Run, options: CleanupOptions) -> None:
     keep = options.keep_archives or config.keep_archives
     keep_for = read_setting("keep_archives", options.keep_archives, config.keep_archives)
     archives = open_archives(options.directory)
-    with run.session(read_only=False) as session:
+    with run.session(read_only=False, fixed_money=True) as session:
         require_primary(session)
         clock = read_clock(session.connection)
         warn_of_clocks(clock, options.tz)

@@ -66,7 +66,7 @@ def list_runs(run: Run, directory: Path | None) -> None:
 def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
     """Put back what one cleanup deleted."""
     archives = open_archives(directory)
-    with run.session(read_only=False) as session:
+    with run.session(read_only=False, fixed_money=True) as session:
         require_primary(session)
         clock = read_clock(session.connection)
         archive = archives.find(run_id, clock.database, clock.system_identifier)

@@ -10,8 +10,9 @@ from typing import Any
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, UNDEFINED, database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 
@@ -20,11 +21,12 @@ from iacalls_cli.text import relation_name
 class TableLoss:
     """Of one table: its rows now, those of the copy, and how many now are newer or changed.
 
-    None where that cannot be told: no key of whole numbers, no column updated_at, no such table.
+    None where that cannot be told: no key of whole numbers, no column updated_at, no such table,
+    row security for this role, an index whose function finds its names by search_path.
     """
 
     table: str
-    rows: int
+    rows: int | None
     restored: int | None
     newer: int | None
     changed: int | None
@@ -32,16 +34,23 @@ class TableLoss:
     @property
     def is_any(self) -> bool:
         """Whether anything would be lost, as far as it can be told."""
+        if self.rows is None:
+            return False
         return bool(self.newer or self.changed or self.restored is None or self.rows > self.restored)
 
 
 def compare_databases(live: Connection, restored: Connection) -> list[TableLoss]:
     """What would be lost of each table of `live`, those with nothing to lose included."""
     copies = {(row["schema"], row["name"]): row for row in fetch(restored, load_query("backup/loss-columns"))}
-    return [
-        compare_table(live, restored, row, copies.get((row["schema"], row["name"])))
-        for row in fetch(live, load_query("backup/loss-columns"))
-    ]
+    losses = []
+    for row in fetch(live, load_query("backup/loss-columns")):
+        try:
+            losses.append(compare_table(live, restored, row, copies.get((row["schema"], row["name"]))))
+        except DatabaseError as error:
+            if error.sqlstate not in (INSUFFICIENT_RIGHT, *UNDEFINED):
+                raise
+            losses.append(TableLoss(relation_name(row["schema"], row["name"]), None, None, None, None))
+    return losses
 
 
 def compare_table(
@@ -76,5 +85,7 @@ def compare_table(
 
 def ask(connection: Connection, query: sql.Composed) -> tuple[Any, ...]:
     """The one row of a query."""
-    with database_errors():
+    with database_errors(), connection.transaction():
+        # What a policy hides must not be taken for lost, nor for kept.
+        connection.execute("SET LOCAL row_security = off")
         return connection.execute(query).fetchone() or ()

@@ -1,5 +1,6 @@
 """Proving a backup: restored into a scratch database, compared with its manifest, and used there."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch, stream
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.catalogue import load_catalogue
+from iacalls_cli.operations.backup.compatibility import STAND_IN_FUNCTIONS
 from iacalls_cli.operations.backup.dump import Progress
 from iacalls_cli.operations.backup.manifest import Manifest
 from iacalls_cli.operations.backup.restore import Restored, RestorePlan, Server, restored_database
@@ -18,6 +20,7 @@ from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import REHEARSAL as REHEARSAL_DAMAGE
 from iacalls_cli.operations.backup.verify import record
 from iacalls_cli.operations.db.compare import compare, finding_of
+from iacalls_cli.operations.db.expected import ObjectKey
 from iacalls_cli.operations.db.unfinished import REHEARSAL
 from iacalls_cli.operations.db.verify import read_catalogue
 from iacalls_cli.operations.files import utc_now
@@ -71,7 +74,7 @@ def check_restored(
     """What each check finds, '' where all is well."""
     yield "rows", "; ".join(restored.differences)
     yield "large objects", compare_large_objects(connection, manifest)
-    yield "catalogue", compare_catalogue(connection, backup, manifest.server_major)
+    yield "catalogue", compare_catalogue(connection, backup, manifest.server_major, restored)
     yield "triggers", "; ".join(fire_triggers(connection))
     yield "reports", "; ".join(run_reports(connection, manifest))
 
@@ -86,9 +89,19 @@ def compare_large_objects(connection: Connection, manifest: Manifest) -> str:
     return "" if found == manifest.large_objects else f"{found} came back of {manifest.large_objects}"
 
 
-def compare_catalogue(connection: Connection, backup: Backup, major: int) -> str:
-    """Whether tables, keys, indexes, triggers, functions and views are those of the backup."""
-    differences = compare(load_catalogue(backup.folder), read_catalogue(connection))
+def compare_catalogue(connection: Connection, backup: Backup, major: int, restored: Restored) -> str:
+    """Whether tables, keys, indexes, triggers, functions and views are those of the backup.
+
+    What this server cannot have was left out and named, and is no difference; nor is a stand-in.
+    """
+    found = read_catalogue(connection)
+    if restored.stand_ins:
+        found = {key: text for key, text in found.items() if not STAND_IN_FUNCTIONS.match(key.name)}
+    differences = [
+        one
+        for one in compare(load_catalogue(backup.folder), found)
+        if not (one.found is None and is_left_out(one.key, restored))
+    ]
     if connection.info.server_version // 10_000 != major:
         # Each version writes a view's query in its own way.
         differences = [one for one in differences if not (one.key.kind in VIEWS and one.expected and one.found)]
@@ -97,6 +110,12 @@ def compare_catalogue(connection: Connection, backup: Backup, major: int) -> str
     if len(findings) > len(named):
         named.append(f"and {len(findings) - len(named)} more")
     return "; ".join(named)
+
+
+def is_left_out(key: ObjectKey, restored: Restored) -> bool:
+    """Whether an object was left out of the restored database, because this server cannot have it."""
+    name = (key.name or key.relation).split("(")[0]
+    return any(re.match(rf"[A-Z ]+ (?:\S+\.)?{re.escape(name)}(?:\W|$)", left) for left in restored.left_out)
 
 
 def fire_triggers(connection: Connection) -> Iterator[str]:

@@ -1,76 +1,103 @@
-"""Bringing a dump back into a new database: never over an existing one, whole or not at all."""
+"""Restoring a dump into a new database: never over an existing one, whole or not at all."""
 
-import re
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import PIPE
 
 import psycopg
 from psycopg import sql
 
-from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
-from iacalls_cli.database.programs import Client, start_program, widen_pipe
+from iacalls_cli.database.connection import Connection, Limits, settle
+from iacalls_cli.database.failures import UNDEFINED, database_errors
+from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
+from iacalls_cli.operations.backup.compatibility import (
+    TIMEOUT_MAJOR,
+    Compatibility,
+    read_compatibility,
+    rows_label,
+    schema_of_extension,
+)
+from iacalls_cli.operations.backup.contents import (
+    OWNED,
+    Entry,
+    archive_script,
+    chosen,
+    entries_as_text,
+    plan_phases,
+    read_contents,
+)
 from iacalls_cli.operations.backup.dump import Progress, wait_a_moment
 from iacalls_cli.operations.backup.manifest import TableRows
 from iacalls_cli.operations.backup.material import Material
-from iacalls_cli.operations.backup.script import COPY_FROM, Rule, run_script
+from iacalls_cli.operations.backup.restricted_role import HARMLESS_EXTENSIONS
+from iacalls_cli.operations.backup.run_script import require_idle, run_script
+from iacalls_cli.operations.backup.script import Script, StatementFilter
 from iacalls_cli.operations.backup.snapshot import copied_rows, count_table, read_source
-from iacalls_cli.operations.backup.surroundings import TIMEOUT_MAJOR, Surroundings, read_surroundings
-from iacalls_cli.operations.backup.verify import list_archive
+from iacalls_cli.operations.backup.statement import Statement
 from iacalls_cli.operations.compression import read_chunks
-from iacalls_cli.operations.db.sequences import advance_sequences
+from iacalls_cli.operations.db.sequences import find_behind
 from iacalls_cli.operations.db.unfinished import Making, drop_database, lock_creation
-from iacalls_cli.operations.files import CHUNK_BYTES
 from iacalls_cli.queries import load_query
 
 OpenDatabase = Callable[[str], AbstractContextManager[Connection]]
 OpenClient = Callable[[str], Client]
-USUAL_TABLESPACE = "pg_default"
+DEFAULT_TABLESPACE = "pg_default"
+DEFAULT_PATH = b"SET search_path = public, pg_temp"
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
-LATE = re.compile(
-    r"\d+; \d+ \d+ (?:BLOB METADATA|ACL - LARGE OBJECT|DEFAULT ACL|PUBLICATION|SUBSCRIPTION|EVENT TRIGGER"
-    r"|STATISTICS|INDEX|CONSTRAINT) "
-)
-FILLING = re.compile(
-    rb"INSERT INTO |SELECT pg_catalog\.(?:setval|lo\w*)\(|REFRESH MATERIALIZED VIEW |"
-    rb"(?:ALTER|COMMENT ON|GRANT\s.+\sON|REVOKE\s.+\sON) LARGE OBJECT ",
-    re.DOTALL,
-)
+PROVIDER_MAJOR = 15  # the first version with LOCALE_PROVIDER
+LIMITS = Limits("0", "10s")
+# What fills tables and sets sequences.
+FILLING = ("COPY", "INSERT", "SELECT", "REFRESH")
 
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """What to restore of which material: contents is full or schema; jobs at a time."""
+    """What to restore of which dump: contents is full or schema; jobs at a time.
+
+    `search_path` is the path under which rows, indexes and constraints are made, '' for the dump's own.
+    """
 
     material: Material
     archive: Path
     contents: str
     jobs: int
+    search_path: str = ""
 
 
 @dataclass
 class Restored:
-    """A restored database, and what is to be said of it. `tables` are its rows as counted there."""
+    """A restored database, and what is to be said of it. `tables` are its rows as counted there.
+
+    `left_out` are the objects that this server or role cannot have; `stand_ins` the extensions
+    that functions of ours stand in for.
+    """
 
     name: str
     tables: tuple[TableRows, ...] = ()
     notes: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    left_out: frozenset[str] = frozenset()
+    stand_ins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Server:
-    """The server to restore on: a session in its maintenance database, and ways into the others."""
+    """The server to restore on: a session in its maintenance database, and ways into the others.
+
+    For a restore test, `owner` is the restricted role that owns the new database and opens all
+    sessions in it, and `open_as_administrator` opens one with the privileges to create extensions.
+    """
 
     maintenance: Connection
     open_database: OpenDatabase
     open_client: OpenClient
+    owner: str = ""
+    is_test: bool = False
+    open_as_administrator: OpenDatabase | None = None
 
 
 @contextmanager
@@ -81,27 +108,72 @@ def restored_database(
 
     Inside the block it may be renamed; what still has its unfinished name after it is dropped.
     `like` is a database whose encoding, order and tablespace it gets, or ''. Raises `IacallsError`
-    with the words of the server or the restore programs, and nothing is left.
+    with the words of the server or the restore programs; nothing is left, or it is named.
     """
-    lock_creation(server.maintenance, name, making)
+    leftovers = lock_creation(server.maintenance, name, making)
     unfinished = making.new_name(name)
+    restored = Restored(unfinished)
+    for leftover in leftovers:
+        if reason := discard(server, leftover):
+            restored.notes.append(f"the database {leftover}, left by an earlier run, could not be dropped: {reason}")
     try:
-        notes = create_empty(server.maintenance, unfinished, plan.material, like)
+        notes = create_empty(server.maintenance, unfinished, plan.material, like, server.owner)
+        beforehand = create_extensions(server, unfinished, plan)
         with server.open_database(unfinished) as connection:
-            restored = fill(connection, server.open_client(unfinished), plan, progress)
-        restored.name = unfinished
+            fill(connection, server, plan, restored, beforehand, progress)
         restored.notes[:0] = notes
         yield restored
     finally:
-        # Also where a session of a program that was ended is still at work in it.
-        drop_database(server.maintenance, unfinished, force=True)
+        if reason := discard(server, unfinished):
+            tell_leftover(restored, f"the database {unfinished} could not be dropped: {reason}")
 
 
-def create_empty(maintenance: Connection, name: str, material: Material, like: str) -> list[str]:
+def tell_leftover(restored: Restored, words: str) -> None:
+    """Say what stays: in the error that is being raised, or among the notes."""
+    error = sys.exception()
+    restored.notes.append(words)
+    if isinstance(error, IacallsError):
+        error.message = f"{error.message}; {words}"
+
+
+def discard(server: Server, name: str) -> str:
+    """Drop an unfinished database, also where a session of an ended program is still in it.
+
+    A subscription or a logical slot in it keeps it from being dropped, and goes first. Returns why
+    it could not be dropped, '' where it is gone.
+    """
+    reason = drop_database(server.maintenance, name, force=True)
+    if not reason:
+        return ""
+    try:
+        with (server.open_as_administrator or server.open_database)(name) as connection:
+            release(connection)
+    except (IacallsError, psycopg.Error):
+        return reason
+    return drop_database(server.maintenance, name, force=True)
+
+
+def release(connection: Connection) -> None:
+    """Drop the subscriptions and unused logical slots of a database that is to be dropped."""
+    for row in fetch(connection, load_query("backup/subscriptions")):
+        if row["kind"] == "slot":
+            connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", [row["name"]])
+            continue
+        subscription = sql.Identifier(row["name"])
+        # Its slot is on another server, and another subscription's.
+        for statement in (
+            "ALTER SUBSCRIPTION {} DISABLE", "ALTER SUBSCRIPTION {} SET (slot_name = NONE)", "DROP SUBSCRIPTION {}",
+        ):  # fmt: skip
+            connection.execute(sql.SQL(statement).format(subscription))
+
+
+def create_empty(maintenance: Connection, name: str, material: Material, like: str, owner: str = "") -> list[str]:
     """Create an empty database as a backup's was, or as `like` is; returns what could not be the same."""
     place = fetch(maintenance, load_query("backup/place"), {"name": like})[0] if like else {}
     facts = place or (material.manifest.database if material.manifest else {})
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+    if owner:
+        statement += sql.SQL(" OWNER {}").format(sql.Identifier(owner))
     if "encoding" not in facts:
         with database_errors():
             maintenance.execute(statement)
@@ -110,11 +182,15 @@ def create_empty(maintenance: Connection, name: str, material: Material, like: s
     options = [encoded + locale_of(facts)]
     if like:
         # The usual one needs a right only where it is named.
-        if place["tablespace"] != USUAL_TABLESPACE:
+        if place["tablespace"] != DEFAULT_TABLESPACE:
             options[0] += sql.SQL(" TABLESPACE {}").format(sql.Identifier(place["tablespace"]))
+    elif facts["encoding"] == "UTF8":
+        options.append(encoded)
     else:
         # Another server may not know that locale; what it sorts by itself will do.
-        options.append(encoded + sql.SQL(" LC_COLLATE 'C' LC_CTYPE 'C'") if facts["encoding"] != "UTF8" else encoded)
+        has_providers = maintenance.info.server_version // 10_000 >= PROVIDER_MAJOR
+        provider = " LOCALE_PROVIDER libc" if has_providers else ""
+        options.append(encoded + sql.SQL(f"{provider} LC_COLLATE 'C' LC_CTYPE 'C'"))
     for number, option in enumerate(options, 1):
         try:
             maintenance.execute(option)
@@ -143,120 +219,236 @@ def locale_of(facts: dict[str, str]) -> sql.Composable:
     return locale + option
 
 
-def fill(connection: Connection, client: Client, plan: RestorePlan, progress: Progress) -> Restored:
-    """Restore into an empty database, then settle and compare it."""
-    surroundings = read_surroundings(connection)
-    material = plan.material
-    rule: Rule = surroundings.apply
-    if not material.is_archive:
-        rule = rule if plan.contents == "full" else structure_only(rule)
-        run_script(connection, read_chunks(plan.archive), rule, surroundings.pardons)
-    elif plan.contents == "schema":
-        run_script(connection, archive_script(client, plan.archive, "--schema-only"), rule, surroundings.pardons)
+def create_extensions(server: Server, name: str, plan: RestorePlan) -> frozenset[str]:
+    """Create the harmless extensions of a backup that its restricted role may not create.
+
+    As a superuser, and therefore before anything of the backup is in the database. Returns their names.
+    """
+    if server.open_as_administrator is None:
+        return frozenset()
+    wanted = [
+        statement
+        for statement in find_extensions(server.open_client(name), plan)
+        if statement.identifiers and statement.identifiers[0] in HARMLESS_EXTENSIONS
+    ]
+    if not wanted:
+        return frozenset()
+    made: set[str] = set()
+    with server.open_as_administrator(name) as connection:
+        for statement in wanted:
+            schema = schema_of_extension(statement)
+            with suppress(psycopg.Error):  # missing here: the restore names it
+                if not schema.startswith("pg_"):
+                    connection.execute(
+                        sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(
+                            sql.Identifier(schema), sql.Identifier(server.owner)
+                        )
+                    )
+                connection.execute(
+                    sql.SQL("CREATE EXTENSION IF NOT EXISTS {} WITH SCHEMA {} CASCADE").format(
+                        sql.Identifier(statement.identifiers[0]), sql.Identifier(schema)
+                    )
+                )
+        made.update(row[0] for row in connection.execute("SELECT extname::text FROM pg_extension").fetchall())
+    return frozenset(made)
+
+
+def find_extensions(client: Client, plan: RestorePlan) -> Iterator[Statement]:
+    """Yield the CREATE EXTENSION statements that a dump begins with."""
+    if plan.material.is_archive:
+        entries = [entry for entry in read_contents(client, plan.archive) if entry.kind == "EXTENSION"]
+        chunks: Iterable[bytes] = entries_as_text(client, plan.archive, entries)
     else:
-        restore_archive(connection, client, plan, surroundings, progress)
-    # A plain dump leaves its own settings behind.
-    settle_again(connection)
-    moved = advance_sequences(connection)
-    with database_errors():
-        connection.execute("ANALYZE")
-    source = read_source(connection)
-    tables = tuple(count_table(connection, relation) for relation in source.tables)
-    surroundings.grant_rights(connection)
-    restored = Restored("", tables, surroundings.notes())
-    if moved:
-        listed = ", ".join(f"{sequence.name} to {sequence.next_value}" for sequence in moved)
-        restored.notes.append(f"sequences were behind their tables and moved forward: {listed}")
-    if plan.contents == "full":
-        restored.differences = compare_rows(material, tables)
-    return restored
+        chunks = read_chunks(plan.archive)
+    for text in Script(chunks).statements():
+        statement = Statement(text)
+        if statement.command in ("COPY", "INSERT") or (statement.command == "CREATE" and statement.kind == "TABLE"):
+            return  # pg_dump writes extensions before tables
+        if statement.command == "CREATE" and statement.kind == "EXTENSION":
+            yield statement
 
 
-def settle_again(connection: Connection) -> None:
-    """Undo what a dump's own SET statements left in the session."""
-    with database_errors():
-        for name, value in (
-            ("search_path", "pg_catalog, pg_temp"),
-            ("row_security", "on"),
-            ("client_encoding", "UTF8"),
-            ("standard_conforming_strings", "on"),
-        ):
-            connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
-
-
-def structure_only(rule: Rule) -> Rule:
-    """A rule that leaves out what fills tables and sets sequences."""
-
-    def apply(statement: bytes) -> bytes | None:
-        if COPY_FROM.fullmatch(statement) or FILLING.match(statement):
-            return None
-        return rule(statement)
-
-    return apply
-
-
-def archive_script(client: Client, archive: Path, *options: str) -> Iterator[bytes]:
-    """The SQL that pg_restore makes of an archive, in pieces; raises `IacallsError` where it fails."""
-    command = [str(client.programs.folder / "pg_restore"), "--file=-", *options, str(archive)]
-    with start_program(command, stdout=PIPE) as running:
-        stream = running.process.stdout
-        assert stream is not None  # noqa: S101, it was asked for
-        widen_pipe(stream)
-        while chunk := stream.read(CHUNK_BYTES):
-            yield chunk
-        running.check()
-
-
-def restore_archive(
-    connection: Connection, client: Client, plan: RestorePlan, surroundings: Surroundings, progress: Progress
+def fill(
+    connection: Connection,
+    server: Server,
+    plan: RestorePlan,
+    restored: Restored,
+    beforehand: frozenset[str],
+    progress: Progress,
 ) -> None:
-    """The structure statement by statement, then rows, indexes and keys by as many jobs as wanted."""
-    structure = archive_script(client, plan.archive, "--section=pre-data")
-    run_script(connection, structure, surroundings.apply, surroundings.pardons)
-    sections = ("--section=data", "--section=post-data")
-    if client.programs.major >= TIMEOUT_MAJOR > surroundings.major:
-        # Its first statement is one that this server does not know.
-        run_script(
-            connection, archive_script(client, plan.archive, *sections), surroundings.apply, surroundings.pardons
+    """Restore into an empty database, then count and compare it."""
+    material = plan.material
+    compatibility = read_compatibility(connection, is_test=server.is_test, search_path=plan.search_path)
+    compatibility.made_beforehand = beforehand
+    try:
+        if not material.is_archive:
+            # As psql has it: a dump by hand may set none. Nobody else's objects are in the new database.
+            compatibility.path = DEFAULT_PATH
+            connection.execute(DEFAULT_PATH)
+            apply = compatibility.apply if plan.contents == "full" else structure_only(compatibility.apply)
+            run(compatibility, read_chunks(plan.archive), apply)
+        else:
+            client = server.open_client(connection.info.dbname)
+            if plan.contents == "schema":
+                run(compatibility, archive_script(client, plan.archive, "--schema-only"))
+            else:
+                restore_archive(client, plan, compatibility, progress)
+        # A plain dump leaves its own settings behind.
+        settle(connection, read_only=False, limits=LIMITS)
+    except IacallsError as error:
+        explain(error, compatibility, plan)
+        raise
+    restored.notes += behind_notes(connection)
+    restored.notes += analyze(connection)
+    source = read_source(connection)
+    restored.tables = tuple(count_table(connection, relation) for relation in source.tables)
+    # Only now: a policy may hide rows even from their owner.
+    compatibility.finish()
+    restored.notes += compatibility.notes()
+    restored.left_out = frozenset(compatibility.left_out)
+    restored.stand_ins = frozenset(compatibility.stand_ins)
+    if plan.contents == "full":
+        restored.differences = compare_rows(material, restored)
+
+
+def run(compatibility: Compatibility, chunks: Iterable[bytes], apply: StatementFilter | None = None) -> None:
+    """Run SQL of the dump through the filter; no transaction of it may stay open."""
+    run_script(
+        compatibility.connection, chunks, apply or compatibility.apply, compatibility.pardons, compatibility.execute
+    )
+    require_idle(compatibility.connection)
+
+
+def explain(error: IacallsError, compatibility: Compatibility, plan: RestorePlan) -> None:
+    """Say with an error what this server lacks, and the way where functions find their names by search_path."""
+    if missing := compatibility.missing_words():
+        error.message = f"{error.message}; {missing}"
+        error.hint = "install it on this server, or restore on one that has it"
+    elif compatibility.left_out and is_undefined(error):
+        error.message = f"{error.message}; left out before: {', '.join(compatibility.left_out)}"
+    elif not plan.search_path and is_undefined(error):
+        error.hint = (
+            "does a function of the dump find its names by search_path? pg_dump restores with an empty one; "
+            "--search-path public,… restores with that path, and ALTER FUNCTION … SET search_path mends the original"
         )
+
+
+def is_undefined(error: IacallsError) -> bool:
+    """Whether an error says that a name was not found."""
+    state = error.sqlstate if isinstance(error, DatabaseError) else ""
+    return state in UNDEFINED or (not state and "does not exist" in error.message)
+
+
+def behind_notes(connection: Connection) -> list[str]:
+    """Say which sequences are behind their columns; they are left where the dump says."""
+    listed = ", ".join(map(str, find_behind(connection)))
+    return [f"sequences are where the dump says they were, behind their columns: {listed}"] if listed else []
+
+
+def analyze(connection: Connection) -> list[str]:
+    """Have the planner's statistics made; returns why that failed, which costs no row."""
+    try:
+        connection.execute("ANALYZE")
+    except psycopg.Error as error:
+        if error.sqlstate not in UNDEFINED:
+            with database_errors():
+                raise
+        return [f"ANALYZE failed, run it in the restored database: {error.diag.message_primary}"]
+    return []
+
+
+def structure_only(apply: StatementFilter) -> StatementFilter:
+    """A filter that leaves out what fills tables and sets sequences."""
+
+    def without_rows(text: bytes) -> bytes | None:
+        wanted = apply(text)
+        is_filling = Statement(text).command in FILLING and b"set_config" not in text
+        return None if is_filling or b"LARGE OBJECT" in text[:40] else wanted
+
+    return without_rows
+
+
+def restore_archive(client: Client, plan: RestorePlan, compatibility: Compatibility, progress: Progress) -> None:
+    """The definitions statement by statement; rows, indexes and constraints by as many jobs as wanted."""
+    archive, sections = plan.archive, ("data", "post-data")
+    run(compatibility, archive_script(client, archive, "--section=pre-data"))
+    if plan.search_path or client.programs.major >= TIMEOUT_MAJOR > compatibility.major:
+        # pg_restore sets its own search_path, and from 17 on a time-out that older servers do not know.
+        run(compatibility, archive_script(client, archive, *(f"--section={section}" for section in sections)))
         return
+    entries = without_lacking(read_contents(client, archive, *sections), compatibility, client, archive)
+    owned = [entry for entry in entries if entry.kind in OWNED]
+    run_script(compatibility.connection, entries_as_text(client, archive, owned), keep_only(compatibility))
+    for phase in plan_phases(entries, indexes_as_text=bool(compatibility.lacking_extensions)):
+        if phase.by_program:
+            run_program(client, plan, phase.entries, compatibility, progress)
+        else:
+            run(compatibility, entries_as_text(client, archive, phase.entries))
+
+
+def keep_only(compatibility: Compatibility) -> StatementFilter:
+    """A filter that runs nothing, and keeps owners and privileges for the end."""
+
+    def keep(text: bytes) -> None:
+        compatibility.keep(text)
+
+    return keep
+
+
+def without_lacking(entries: list[Entry], compatibility: Compatibility, client: Client, archive: Path) -> list[Entry]:
+    """Return the entries without the rows of extensions that this server lacks: their tables are not there."""
+    if not compatibility.lacking_extensions:
+        return entries
+    own = {entry.name for entry in read_contents(client, archive, "pre-data") if entry.kind == "TABLE"}
+    kept = []
+    for entry in entries:
+        is_foreign = entry.kind == "TABLE DATA" and entry.name not in own
+        if is_foreign and not is_relation(compatibility.connection, entry.name):
+            compatibility.leave_out_rows(*entry.name.split(" ")[:-1])
+        elif entry.kind == "SEQUENCE SET" and not is_relation(compatibility.connection, entry.name):
+            continue
+        else:
+            kept.append(entry)
+    return kept
+
+
+def is_relation(connection: Connection, listed: str) -> bool:
+    """Whether a relation exists that pg_restore lists as `schema name owner`."""
+    return bool(fetch(connection, load_query("backup/listed-relation"), {"listed": listed})[0]["is_there"])
+
+
+def run_program(
+    client: Client, plan: RestorePlan, entries: tuple[Entry, ...], compatibility: Compatibility, progress: Progress
+) -> None:
+    """Have pg_restore restore some entries, and show how far it is."""
+    options = ["--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
+    if compatibility.lacking_tablespaces:
+        options.append("--no-tablespaces")
+    if plan.material.format != "tar":
+        options.append(f"--jobs={plan.jobs}")
     manifest = plan.material.manifest
     rows = {(table.schema, table.name): table for table in manifest.tables} if manifest else {}
-    run_script(connection, late_rights(client, plan.archive), surroundings.keep_rights)
-    options = [*sections, "--exit-on-error", "--no-owner", "--no-privileges", "--no-password", f"--jobs={plan.jobs}"]
-    if surroundings.lacking_tablespaces:
-        options.insert(0, "--no-tablespaces")
-    if plan.material.format == "tar":
-        options.pop()
-    with client.start("pg_restore", *options, f"--dbname={client.conninfo}", str(plan.archive)) as running:
-        while running.process.poll() is None:
-            for key, done in copied_rows(connection, client.application).items():
-                if table := rows.get(key):
-                    progress(str(table), min(done, table.rows), table.rows)
-            wait_a_moment(running)
-        running.check()
+    with chosen(entries) as choice:
+        command = ("pg_restore", choice, *options, f"--dbname={client.conninfo}", str(plan.archive))
+        with client.start(*command) as running:
+            while running.process.poll() is None:
+                for key, done in copied_rows(compatibility.connection, client.application).items():
+                    if table := rows.get(key):
+                        progress(str(table), min(done, table.rows), table.rows)
+                wait_a_moment(running)
+            running.check()
 
 
-def late_rights(client: Client, archive: Path) -> Iterator[bytes]:
-    """The SQL of what has an owner, a right or a tablespace, and is no part of an archive's first section."""
-    entries = [line for line in list_archive(archive, client.programs.major) if LATE.match(line)]
-    if not entries:
-        return
-    with tempfile.NamedTemporaryFile("w", suffix=".list", encoding="utf-8") as chosen:
-        chosen.writelines(f"{line}\n" for line in entries)
-        chosen.flush()
-        yield from archive_script(client, archive, f"--use-list={chosen.name}")
-
-
-def compare_rows(material: Material, tables: tuple[TableRows, ...]) -> list[str]:
-    """Where the restored rows are not as many as the manifest says."""
+def compare_rows(material: Material, restored: Restored) -> list[str]:
+    """Where the restored rows are not as many as the manifest says; those of missing extensions are left out."""
     if material.manifest is None:
         return []
-    found = {(table.schema, table.name): table.rows for table in tables}
+    found = {(table.schema, table.name): table.rows for table in restored.tables}
     return [
         f"{table} has {found.get((table.schema, table.name), 0):,} rows, and had {table.rows:,}"
         for table in material.manifest.tables
         if found.get((table.schema, table.name)) != table.rows
+        and rows_label(table.schema, table.name) not in restored.left_out
     ]
 
 

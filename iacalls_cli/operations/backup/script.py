@@ -1,18 +1,15 @@
-r"""Running the SQL that pg_dump or pg_restore wrote, one statement at a time, on a session of ours.
+r"""Reading the SQL of a dump: where each statement ends, and where the rows of a COPY end.
 
-psql would obey whatever stands behind a backslash in it, and needs to know the newest of those
-(`\restrict`). Here statements are seen one by one: what a server does not know, or a role is
-missing for, can be left out and named, and nothing in a file ever runs as a command.
+The rules are those of the server's own lexer (src/backend/parser/scan.l) and of psql, which adds
+two: a semicolon within parentheses (the actions of a rule) or within BEGIN ATOMIC … END (the body
+of a routine) ends no statement. psql's commands, lines that begin with a backslash, are never obeyed.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-import psycopg
-
-from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import translate
-from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
+from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.operations.backup.statement import is_blank
 from iacalls_cli.text import one_line
 
 BEFORE_WORD, BEHIND_WORD = rb"(?<![\w$\x80-\xff])", rb"(?![\w$\x80-\xff])"
@@ -20,37 +17,52 @@ QUOTES = (
     rb"""--|/\*|'|"|""" + BEFORE_WORD + rb"[eE]'|" + BEFORE_WORD + rb"\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$|[();]"
 )
 TOKEN = re.compile(QUOTES)
-ROUTINE_TOKEN = re.compile(QUOTES + rb"|" + BEFORE_WORD + rb"(?i:begin|case|end)" + BEHIND_WORD)
-ROUTINE = re.compile(rb"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s", re.IGNORECASE)
+WORDY_TOKEN = re.compile(QUOTES + rb"|" + BEFORE_WORD + rb"(?i:begin|atomic|case|end)" + BEHIND_WORD)
+# Rows as statements, by the million: no BEGIN ATOMIC is looked for in them.
+ROWS = re.compile(rb"INSERT\s", re.IGNORECASE)
 COMMENT_EDGE = re.compile(rb"/\*|\*/")
+LINE_END = re.compile(rb"[\n\r]")
 ESCAPED = re.compile(rb"\\.|''|'", re.DOTALL)
-COPY_FROM = re.compile(rb"COPY\s.*\sFROM\s+stdin;\s*", re.IGNORECASE | re.DOTALL)
-ROWS = re.compile(rb"(INSERT INTO .*?) VALUES\s*\(.*", re.DOTALL)
+# In these encodings the second byte of a character may be a backslash (PostgreSQL: "client-only encodings").
+ESCAPED_WIDE = re.compile(rb"[\x80-\xff].|\\.|''|'", re.DOTALL)
+WIDE_ENCODINGS = (b"SJIS", b"SHIFT_JIS_2004", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB")
+COPY_FROM = re.compile(rb"\s*COPY\s.*\sFROM\s+stdin\b.*;\s*", re.IGNORECASE | re.DOTALL)
 DATA_END, DATA_END_CRLF = b"\\.\n", b"\\.\r\n"
-SHOWN_CHARACTERS = 80
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CUT_SHORT = IacallsError("the SQL ends in the middle of a statement", "the file was cut short; restore another one")
-# Returns the statement to run, perhaps another than the file's, or None to leave it out.
-Rule = Callable[[bytes], bytes | None]
-# Whether a restore goes on after what the server said to a statement.
-Pardon = Callable[[bytes, psycopg.Error], bool]
+
+
+class Syntax:
+    """What the session says of how its text is read; a script changes it with SET while it runs."""
+
+    def standard_strings(self) -> bool:
+        """Whether a backslash in '…' is a character like any other (standard_conforming_strings)."""
+        return True
+
+    def encoding(self) -> bytes:
+        """The client encoding, by PostgreSQL's name."""
+        return b"UTF8"
 
 
 class Scanner:
-    r"""Finds the semicolon that ends a statement, line by line, by the rules of psql's own reader.
-
-    One within quotes, comments, parentheses (a rule's) or BEGIN ATOMIC … END (a routine's) ends nothing.
+    r"""Finds the semicolon that ends a statement, line by line.
 
     >>> Scanner(b"").end_in(b"SELECT ';' /* ; */; SELECT 2;\n"), Scanner(b"").end_in(b"SELECT $a$;\n")
     (19, 0)
     """
 
-    def __init__(self, first_line: bytes) -> None:
-        self.token = ROUTINE_TOKEN if ROUTINE.match(first_line) else TOKEN
+    def __init__(self, first_line: bytes, syntax: Syntax | None = None) -> None:
+        syntax = syntax or Syntax()
+        self.token = TOKEN if ROWS.match(first_line) else WORDY_TOKEN
+        self.plain_quote = b"'" if syntax.standard_strings() else b"e'"
+        self.escaped = ESCAPED_WIDE if syntax.encoding() in WIDE_ENCODINGS else ESCAPED
         self.quote = b""
         self.comments = self.parentheses = self.blocks = 0
+        # The last token, where only white space and comments have followed it, and whether a line ended there.
+        self.before, self.has_line_end = b"", False
 
     def end_in(self, line: bytes) -> int:
-        """The place behind the statement's end in its next line; 0 where it goes on."""
+        """Return the position behind the statement's end in its next line, 0 where it goes on."""
         position = 0
         while True:
             if self.quote:
@@ -58,7 +70,8 @@ class Scanner:
                 if not position:
                     return 0
             match = self.token.search(line, position)
-            if match is None or match[0] == b"--":
+            self.pass_over(line[position : match.start() if match else len(line)])
+            if match is None:
                 return 0
             position, token = match.end(), match[0]
             if not token.startswith(b"$"):  # whose case counts
@@ -67,35 +80,61 @@ class Scanner:
                 return position
             self.open(token)
 
+    def pass_over(self, gap: bytes) -> None:
+        """Take account of what stands between two tokens."""
+        if gap.strip():
+            self.before = b""
+        elif LINE_END.search(gap):
+            self.has_line_end = True
+
     def open(self, token: bytes) -> None:
         """Take account of what opens or closes something."""
-        if token == b"(":
+        before, is_comment = self.before, token in (b"--", b"/*")
+        if not is_comment:
+            self.before = b""
+        if is_comment:
+            self.quote, self.comments = token, 1
+        elif token == b"'" and before == b"e'" and self.has_line_end:
+            # A string that goes on behind a line's end goes on as it began.
+            self.quote = b"e'"
+        elif token == b"'":
+            self.quote = self.plain_quote
+        elif token == b"(":
             self.parentheses += 1
         elif token == b")":
             self.parentheses = max(self.parentheses - 1, 0)
-        elif token == b"begin" or (token == b"case" and self.blocks):
-            self.blocks += 1
+        elif token == b"begin":
+            self.before = token if not self.parentheses and not self.blocks else b""
+        elif token == b"atomic":
+            self.blocks += before == b"begin"
+        elif token == b"case":
+            self.blocks += bool(self.blocks)
         elif token == b"end":
             self.blocks = max(self.blocks - 1, 0)
-        elif token not in (b";", b"case"):
+        elif token != b";":
             self.quote = token
-            self.comments = 1
 
     def close(self, line: bytes, position: int) -> int:
-        """The place behind the end of the open quote or comment in a line; 0 where that is not in it."""
+        """Return the position behind the end of the open quote or comment in a line; 0 where that is not in it."""
         end = 0
-        if self.quote == b"/*":
+        if self.quote == b"--":
+            found = LINE_END.search(line, position)
+            # The line's end is white space between two parts of a string.
+            end = found.start() if found else 0
+        elif self.quote == b"/*":
             for edge in COMMENT_EDGE.finditer(line, position):
                 self.comments += 1 if edge[0] == b"/*" else -1
                 if not self.comments:
                     end = edge.end()
                     break
         elif self.quote == b"e'":
-            end = next((match.end() for match in ESCAPED.finditer(line, position) if match[0] == b"'"), 0)
+            end = next((match.end() for match in self.escaped.finditer(line, position) if match[0] == b"'"), 0)
+            if end:
+                self.before, self.has_line_end = b"e'", False
         else:
             # A doubled quote closes, and opens again at once.
-            found = line.find(self.quote, position)
-            end = found + len(self.quote) if found >= 0 else 0
+            found_at = line.find(self.quote, position)
+            end = found_at + len(self.quote) if found_at >= 0 else 0
         if end:
             self.quote = b""
         return end
@@ -104,12 +143,14 @@ class Scanner:
 class Script:
     """A stream of SQL as lines, of which COPY's data are taken in large pieces."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], syntax: Syntax | None = None) -> None:
         self.chunks = iter(chunks)
+        self.syntax = syntax or Syntax()
         self.rest: list[bytes] = []
         self.lines: list[bytes] = []
         self.at = 0
         self.data_end = DATA_END
+        self.is_begun = False
 
     def refill(self) -> bool:
         """Read on; false at the end."""
@@ -119,20 +160,24 @@ class Script:
             if b"\n" in chunk:
                 *whole, rest = b"".join(self.rest).split(b"\n")
                 self.lines, self.rest = [line + b"\n" for line in whole], [rest] if rest else []
-                return True
-        if self.rest:
-            self.lines, self.rest = [b"".join(self.rest)], []
+                break
+        else:
+            if self.rest:
+                self.lines, self.rest = [b"".join(self.rest)], []
+        if self.lines and not self.is_begun:
+            self.is_begun = True
+            self.lines[0] = self.lines[0].removeprefix(BYTE_ORDER_MARK)
         return bool(self.lines)
 
     def line(self) -> bytes:
-        """The next line; b'' at the end."""
+        """Return the next line; b'' at the end."""
         if self.at == len(self.lines) and not self.refill():
             return b""
         self.at += 1
         return self.lines[self.at - 1]
 
     def statements(self) -> Iterator[bytes]:
-        """The statements, without the comments between them. Where one is a COPY, take its data before going on.
+        """Yield the statements, without the comments between them. Where one is a COPY, take its data before going on.
 
         Raises `IacallsError` where the text ends in the middle of one, and `UsageError` for a
         command of psql, which is never obeyed.
@@ -144,9 +189,9 @@ class Script:
                 if line.startswith(b"\\"):
                     check_command(line)
                     continue
-                if line.startswith(b"--") or not line.strip():
+                if not line.strip() or is_comment(line):
                     continue
-                scanner = Scanner(line)
+                scanner = Scanner(line, self.syntax)
             end = scanner.end_in(line)
             if not end:
                 parts.append(line)
@@ -159,11 +204,11 @@ class Script:
             parts = []
             self.data_end = DATA_END if not statement.endswith(b"\r\n") else DATA_END_CRLF
             yield statement
-        if parts:
+        if parts and not is_blank(b"".join(parts)):
             raise CUT_SHORT
 
     def data(self) -> Iterator[bytes]:
-        """The rows behind a COPY, in pieces, without the line that ends them."""
+        """Yield the rows behind a COPY, in pieces, without the line that ends them."""
         while True:
             try:
                 end = self.lines.index(self.data_end, self.at)
@@ -177,6 +222,11 @@ class Script:
             return
 
 
+def is_comment(line: bytes) -> bool:
+    """Whether a line is one comment to its end; a carriage return ends a comment too."""
+    return line.startswith(b"--") and b"\r" not in line.rstrip(b"\r\n")
+
+
 def check_command(line: bytes) -> None:
     r"""Raise `UsageError` for a command of psql other than those that only restrict it."""
     if not line.startswith((b"\\restrict ", b"\\unrestrict ")):
@@ -187,47 +237,5 @@ def check_command(line: bytes) -> None:
         )
 
 
-def never(statement: bytes, error: psycopg.Error) -> bool:
-    """Every error ends the restore."""
-    return False
-
-
-def run_script(connection: Connection, chunks: Iterable[bytes], rule: Rule, pardons: Pardon = never) -> None:
-    """Run a script on a session, each statement as `rule` has it, and go on after an error that is pardoned.
-
-    Raises `DatabaseError` with the statement that failed, `IacallsError` where the script is cut short.
-    """
-    script = Script(chunks)
-    for statement in script.statements():
-        wanted = rule(statement)
-        try:
-            if COPY_FROM.fullmatch(statement):
-                copy_rows(connection, wanted, script.data())
-            elif wanted is not None:
-                # Not prepared, however often the same one comes: it may be one that cannot be.
-                connection.execute(wanted, prepare=False)
-        except psycopg.Error as error:
-            if not pardons(statement, error):
-                raise failure(error, statement) from error
-
-
-def copy_rows(connection: Connection, statement: bytes | None, rows: Iterator[bytes]) -> None:
-    """Send the rows to the server, or pass over them where there is no statement for them."""
-    if statement is None:
-        for _ in rows:
-            pass
-        return
-    with connection.cursor().copy(statement) as copy:
-        for piece in rows:
-            copy.write(piece)
-
-
-def failure(error: psycopg.Error, statement: bytes) -> IacallsError:
-    """The error of a statement, with its beginning; never with the values of a row, a hash for one."""
-    problem = translate(error)
-    if isinstance(problem, DatabaseError):
-        if rows := ROWS.fullmatch(statement):
-            statement = rows[1]
-        shown = one_line(statement.decode("utf-8", "replace"))[:SHOWN_CHARACTERS]
-        problem.message = f"{problem.message} (in: {shown})"
-    return problem
+# Returns the statement to run, perhaps another than the file's, or None to leave it out.
+StatementFilter = Callable[[bytes], bytes | None]

@@ -13,6 +13,7 @@ from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import describe, fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.manifest import TableRows
+from iacalls_cli.operations.db.row_count import count_rows
 from iacalls_cli.queries import load_query, load_topic
 from iacalls_cli.text import relation_name
 
@@ -67,10 +68,16 @@ def require_rights(source: Source, role: str) -> None:
     if not lacking:
         return
     named = ", ".join(f"{relation.lacking} on {relation.kind} {relation}" for relation in lacking[:NAMED_RELATIONS])
+    hint = f"back up as the tables' owner, or: GRANT pg_read_all_data TO {role} (PostgreSQL 14 and newer)"
+    if any(relation.lacking == "BYPASSRLS" for relation in lacking):
+        hint = (
+            f"row security would hide rows: ALTER ROLE {role} BYPASSRLS; or, where {role} owns the table, "
+            "ALTER TABLE … NO FORCE ROW LEVEL SECURITY"
+        )
     more = f" and {len(lacking) - NAMED_RELATIONS} more" if len(lacking) > NAMED_RELATIONS else ""
     raise DatabaseError(
         f"the role {role} cannot dump {source.facts['name']}: it lacks {named}{more}",
-        f"back up as the tables' owner, or: GRANT pg_read_all_data TO {role} (PostgreSQL 14 and newer)",
+        hint,
         INSUFFICIENT_RIGHT,
     )
 
@@ -141,11 +148,12 @@ def lock_tables(connection: Connection, source: Source) -> None:
 
 
 def count_table(connection: Connection, relation: Relation) -> TableRows:
-    """A table's rows in the session's snapshot."""
-    counted = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(relation.schema, relation.name))
+    """A table's rows in the session's snapshot; raises `DatabaseError` where they cannot be counted."""
     with database_errors():
-        row = connection.execute(counted).fetchone()
-    return TableRows(relation.schema, relation.name, row[0] if row else 0, relation.bytes)
+        counted = count_rows(connection, relation.schema, relation.name)
+    if counted.rows is None:
+        raise DatabaseError(f"the rows of {relation} cannot be counted: {counted.reason}")
+    return TableRows(relation.schema, relation.name, counted.rows, relation.bytes)
 
 
 def migration_head(connection: Connection, source: Source) -> str | None:

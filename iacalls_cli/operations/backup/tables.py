@@ -1,6 +1,7 @@
 """Rows of a dump into a database that is in use: named tables beside it, or into its empty tables.
 
-Everything happens in one transaction. No row that is there is touched.
+Everything happens in one transaction. No row that is there is touched. Of the dump only rows,
+sequence positions and large objects are run, and for tables beside the live ones CREATE TABLE.
 """
 
 import re
@@ -8,30 +9,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.extended import text_encoding
+from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
+from iacalls_cli.operations.backup.compatibility import CALL_OF, is_copy_from_stdin
+from iacalls_cli.operations.backup.contents import archive_script, entries_as_text, read_contents
 from iacalls_cli.operations.backup.material import Material
-from iacalls_cli.operations.backup.restore import archive_script
-from iacalls_cli.operations.backup.script import run_script
-from iacalls_cli.operations.backup.surroundings import NAME, TIMEOUT, unquote
+from iacalls_cli.operations.backup.run_script import run_script
+from iacalls_cli.operations.backup.statement import Statement, find_word
 from iacalls_cli.operations.compression import read_chunks
-from iacalls_cli.operations.db.sequences import MovedSequence, advance_sequences, move_sequence
+from iacalls_cli.operations.db.sequences import find_behind, move_sequence
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 
-QUALIFIED = rb"(" + NAME + rb")\.(" + NAME + rb")"
-CREATE = re.compile(rb"CREATE (?:UNLOGGED )?TABLE " + QUALIFIED + rb"(?= \()")
-# COPY from stdin alone: a program or a file of the server is none of a dump's.
-FILL = re.compile(rb"(?:COPY(?=\s.*\sFROM\s+stdin;\s*$)|INSERT INTO) " + QUALIFIED, re.DOTALL)
-# A table that is not whole by itself: what it inherits is not in its own statement.
-DEPENDENT = re.compile(rb"\n(INHERITS \(|PARTITION BY )")
-SETVAL = re.compile(rb"SELECT pg_catalog\.setval\('((?:[^']|'')+)', (-?\d+), (true|false)\);\s*")
-SETTINGS = (b"SET ", b"SELECT pg_catalog.set_config(")
+SETVAL = re.compile(rb"SELECT (?:pg_catalog\.)?setval\('((?:[^']|'')+)', (-?\d+), (true|false)\);\s*")
+# How a script's text is to be read. Everything else a session of ours has its own of: the path above
+# all, in which somebody else's operators may stand.
+READING = ("client_encoding", "standard_conforming_strings", "escape_string_warning")
+LARGE_OBJECT_CALLS = (b"lo_create", b"lo_creat", b"lo_open", b"lowrite", b"lo_close")
+# A trigger's or rule's state, and how to give it back.
+ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,16 @@ class Selection:
     wanted: tuple[str, ...]
     found: dict[tuple[str, str], None] = field(default_factory=dict)
 
+    def is_wanted(self, schema: str, name: str) -> bool:
+        """Whether a table is wanted."""
+        return not self.wanted or name in self.wanted or f"{schema}.{name}" in self.wanted
+
     def takes(self, schema: str, name: str) -> bool:
         """Whether a table is wanted; remembers it if so."""
-        is_wanted = not self.wanted or name in self.wanted or f"{schema}.{name}" in self.wanted
-        if is_wanted:
+        if self.is_wanted(schema, name):
             self.found[schema, name] = None
-        return is_wanted
+            return True
+        return False
 
     def require_all(self, material: Material) -> None:
         """Raise `UsageError` for a wanted table that was not in the dump, `IacallsError` where there was none."""
@@ -78,24 +85,24 @@ def restore_beside(
     """
     selection = Selection(tuple(tables))
 
-    def rule(statement: bytes) -> bytes | None:
-        for pattern in (CREATE, FILL):
-            if match := pattern.match(statement):
-                schema, name = unquote(match[1]), unquote(match[2])
-                if not selection.takes(schema, name):
-                    return None
-                if pattern is CREATE and DEPENDENT.search(statement):
-                    raise UsageError(
-                        f"{relation_name(schema, name)} is partitioned or inherits from another table",
-                        "name its partitions, or bring back the whole database with --into",
-                    )
-                moved = sql.Identifier(side, name).as_bytes(connection)
-                return statement[: match.start(1)] + moved + statement[match.end() :]
-        return statement if is_setting(statement) else None
+    def apply(text: bytes) -> bytes | None:
+        statement = Statement(text, text_encoding(connection))
+        is_table = statement.command == "CREATE" and statement.kind == "TABLE"
+        if is_table or is_rows(statement):
+            tokens = statement.object_tokens if is_table else statement.target_tokens
+            names = statement.identifiers if is_table else statement.target_identifiers
+            if len(names) != 2 or not selection.takes(*names):
+                return None
+            if is_table:
+                require_whole(statement)
+            moved = sql.Identifier(side, names[1]).as_bytes(connection)
+            start, end = tokens[0].end - len(tokens[0].text), tokens[2].end
+            return statement.text[:start] + moved + statement.text[end:]
+        return text if is_reading(statement) else None
 
     with database_errors(), connection.transaction():
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(side)))
-        run_script(connection, script_of(client, material, archive, selection.wanted), rule)
+        run_script(connection, script_of(client, material, archive, selection.wanted), apply)
         selection.require_all(material)
         return [
             BroughtBack(relation_name(schema, name), f"{side}.{name}", count(connection, side, name))
@@ -103,72 +110,138 @@ def restore_beside(
         ]
 
 
+def require_whole(statement: Statement) -> None:
+    """Raise `UsageError` for a table that is not whole by itself: what it inherits is not in its own statement."""
+    tokens = list(statement.tokens())
+    words = [find_word(tokens, word) for word in ("INHERITS", "PARTITION", "OF")]
+    if any(place is not None for place in words):
+        raise UsageError(
+            f"{relation_name(*statement.identifiers)} is partitioned, typed, or inherits from another table",
+            "name its partitions, or bring back the whole database with --into",
+        )
+
+
 def restore_rows(
     connection: Connection, client: Client, material: Material, archive: Path, tables: Iterable[str]
-) -> tuple[list[BroughtBack], list[MovedSequence]]:
-    """Fill empty tables with the rows of a dump; sequences only move forward.
+) -> tuple[list[BroughtBack], list[str]]:
+    """Fill empty tables with the rows of a dump; sequences only move forward, to where the dump says.
 
-    All or nothing. Raises `IacallsError` where a table is not empty, `UsageError` for one that is not in the dump.
+    All or nothing. The tables' own triggers and rules do not act: the rows come back as they were.
+    Raises `IacallsError` where a table is not empty, where its triggers cannot be disabled, or where
+    the rows are not as many as the manifest says; `UsageError` for a table that is not in the dump.
+    Returns the tables, and what is to be said of their sequences.
     """
     selection = Selection(tuple(tables))
-    deferred: list[tuple[sql.Identifier, sql.Identifier]] = []
+    undo: dict[bytes, sql.Composed] = {}
     moves: list[tuple[str, int, bool]] = []
+    notes: list[str] = []
 
-    def rule(statement: bytes) -> bytes | None:
-        if match := FILL.match(statement):
-            schema, name = unquote(match[1]), unquote(match[2])
-            is_new = (schema, name) not in selection.found
-            if not selection.takes(schema, name):
+    def apply(text: bytes) -> bytes | None:
+        statement = Statement(text, text_encoding(connection))
+        if is_rows(statement):
+            names = statement.target_identifiers
+            if len(names) != 2:
+                return None
+            is_new = names not in selection.found
+            if not selection.takes(*names):
                 return None
             if is_new:
-                require_empty_table(connection, schema, name)
-                deferred.extend(defer_keys(connection, schema, name))
-            return statement
-        if is_setting(statement):
-            return statement
-        # Sequences and large objects are of no table that could be named.
-        if selection.wanted:
+                require_empty_table(connection, *names)
+                undo.update(defer_keys(connection, *names))
+                undo.update(disable_hooks(connection, *names))
+            return text
+        if is_reading(statement):
+            return text
+        if match := SETVAL.fullmatch(text):
+            moves.append(
+                (match[1].decode(text_encoding(connection)).replace("''", "'"), int(match[2]), match[3] == b"true")
+            )
             return None
-        if match := SETVAL.fullmatch(statement):
-            moves.append((match[1].decode().replace("''", "'"), int(match[2]), match[3] == b"true"))
-        return statement if statement.startswith(b"SELECT pg_catalog.lo") else None
+        call = CALL_OF.fullmatch(text)
+        # Large objects are of no table that could be named.
+        return text if call and call["function"] in LARGE_OBJECT_CALLS and not selection.wanted else None
 
     with database_errors(), connection.transaction():
-        run_script(connection, script_of(client, material, archive, selection.wanted, "--data-only"), rule)
+        run_script(connection, script_of(client, material, archive, selection.wanted, "--data-only"), apply)
         selection.require_all(material)
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        for table, key in deferred:
-            connection.execute(sql.SQL("ALTER TABLE {} ALTER CONSTRAINT {} NOT DEFERRABLE").format(table, key))
+        for statement in undo.values():
+            connection.execute(statement)
+        moves += listed_moves(connection, client, material, archive, selection)
         for sequence, value, is_called in moves:
-            move_sequence(connection, sequence, value, is_called=is_called)
+            if is_of_selection(connection, sequence, selection) and move_sequence(
+                connection, sequence, value, is_called=is_called
+            ):
+                notes.append(f"the sequence {sequence} was moved forward to {value}")
         brought = [
             BroughtBack(relation_name(schema, name), relation_name(schema, name), count(connection, schema, name))
             for schema, name in selection.found
         ]
-    return brought, advance_sequences(connection)
+        require_as_many(material, selection, brought)
+        notes += [
+            f"the next insert may fail: {sequence}"
+            for sequence in find_behind(connection)
+            if sequence.table in selection.found
+        ]
+    return brought, notes
 
 
-def is_setting(statement: bytes) -> bool:
-    """Whether a statement only sets the session up, in a way every server knows."""
-    return statement.startswith(SETTINGS) and not statement.startswith(TIMEOUT)
+def is_rows(statement: Statement) -> bool:
+    """Whether a statement fills a table with rows of the script."""
+    return statement.command == "INSERT" or (statement.command == "COPY" and is_copy_from_stdin(statement))
+
+
+def is_reading(statement: Statement) -> bool:
+    """Whether a statement only says how the script's text is to be read."""
+    if statement.command != "SET":
+        return False
+    tokens = list(statement.tokens())
+    return len(tokens) > 1 and tokens[1].word.lower() in READING
+
+
+def listed_moves(
+    connection: Connection, client: Client, material: Material, archive: Path, selection: Selection
+) -> list[tuple[str, int, bool]]:
+    """Return the positions of sequences in an archive of which only some tables are wanted.
+
+    pg_restore --table leaves them out.
+    """
+    if not material.is_archive or not selection.wanted:
+        return []
+    entries = [entry for entry in read_contents(client, archive, "data") if entry.kind == "SEQUENCE SET"]
+    text = b"".join(entries_as_text(client, archive, entries))
+    return [
+        (match[1].decode(text_encoding(connection)).replace("''", "'"), int(match[2]), match[3] == b"true")
+        for match in SETVAL.finditer(text)
+    ]
+
+
+def is_of_selection(connection: Connection, sequence: str, selection: Selection) -> bool:
+    """Whether a sequence feeds a table that was filled, or no table at all where all were wanted."""
+    fed = fetch(connection, load_query("backup/fed-tables"), {"name": sequence})
+    if not fed:
+        return not selection.wanted
+    return any((row["schema"], row["name"]) in selection.found for row in fed) or not selection.wanted
 
 
 def script_of(
     client: Client, material: Material, archive: Path, tables: Iterable[str], *options: str
 ) -> Iterator[bytes]:
-    """The SQL of a dump; of an archive that of the wanted tables only."""
+    """Return the SQL of a dump; of an archive that of the wanted tables only."""
     if not material.is_archive:
         return read_chunks(archive)
     # SCHEMA.NAME, or a name with a point in it.
     names = {part for name in tables for part in (name, name.split(".", 1)[-1])}
-    chosen = [f"--table={name}" for name in sorted(names)]
-    return archive_script(client, archive, *options, *chosen)
+    selected = [f"--table={name}" for name in sorted(names)]
+    return archive_script(client, archive, *options, *selected)
 
 
 def require_empty_table(connection: Connection, schema: str, name: str) -> None:
-    """Raise `IacallsError` where a table holds rows, or is not there."""
-    query = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(sql.Identifier(schema, name))
-    row = connection.execute(query).fetchone()
+    """Raise `IacallsError` where a table holds rows, where that cannot be seen, or where it is not there."""
+    with connection.transaction():
+        connection.execute("SET LOCAL row_security = off")
+        query = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(sql.Identifier(schema, name))
+        row = connection.execute(query).fetchone()
     if row is None or row[0]:
         raise IacallsError(
             f"the table {relation_name(schema, name)} is not empty, nothing was changed",
@@ -176,21 +249,62 @@ def require_empty_table(connection: Connection, schema: str, name: str) -> None:
         )
 
 
-def defer_keys(connection: Connection, schema: str, name: str) -> list[tuple[sql.Identifier, sql.Identifier]]:
+Change = tuple[bytes, sql.Composed]
+
+
+def defer_keys(connection: Connection, schema: str, name: str) -> Iterator[Change]:
     """Let a table's foreign keys be checked when all rows are there: a whole dump does not come in their order.
 
-    Returns tables and keys, to be set back within the same transaction.
+    Yields what was changed and the statement that changes it back within the same transaction. A
+    partition's keys are changed on the table that they belong to.
     """
-    keys = []
     for row in fetch(connection, load_query("backup/undeferred-keys"), {"schema": schema, "name": name}):
-        table, key = sql.Identifier(schema, name), sql.Identifier(row["key"])
-        statement = sql.SQL("ALTER TABLE {} ALTER CONSTRAINT {} DEFERRABLE INITIALLY DEFERRED")
-        connection.execute(statement.format(table, key))
-        keys.append((table, key))
-    return keys
+        table, key = sql.Identifier(row["schema"], row["name"]), sql.Identifier(row["key"])
+        alter = sql.SQL("ALTER TABLE {} ALTER CONSTRAINT {} ").format(table, key)
+        connection.execute(alter + sql.SQL("DEFERRABLE INITIALLY DEFERRED"))
+        yield alter.as_bytes(connection), alter + sql.SQL("NOT DEFERRABLE")
+
+
+def disable_hooks(connection: Connection, schema: str, name: str) -> Iterator[Change]:
+    """Disable the triggers and rules that act on inserted rows, as `--disable-triggers` of pg_dump does.
+
+    Yields each and the statement that enables it again as it was. Raises `DatabaseError` naming them
+    where the role may not.
+    """
+    hooks = fetch(connection, load_query("backup/insert-hooks"), {"schema": schema, "name": name})
+    table = sql.Identifier(schema, name)
+    for row in hooks:
+        hook = sql.SQL(" {} {}").format(sql.SQL(row["kind"]), sql.Identifier(row["name"]))
+        alter = sql.SQL("ALTER TABLE {} ").format(table)
+        try:
+            connection.execute(alter + sql.SQL("DISABLE") + hook)
+        except psycopg.errors.InsufficientPrivilege:
+            named = ", ".join(f"{one['kind'].lower()} {one['name']}" for one in hooks)
+            raise DatabaseError(
+                f"{relation_name(schema, name)} has {named}, which would change or copy the rows that come back",
+                "only the table's owner may disable them: connect as the owner",
+                INSUFFICIENT_RIGHT,
+            ) from None
+        yield (alter + hook).as_bytes(connection), alter + sql.SQL(ENABLE[row["state"]]) + hook
+
+
+def require_as_many(material: Material, selection: Selection, brought: list[BroughtBack]) -> None:
+    """Raise `IacallsError` where a table has not as many rows as the manifest says."""
+    if material.manifest is None:
+        return
+    wanted = {(table.schema, table.name): table.rows for table in material.manifest.tables}
+    wrong = [
+        f"{table.table} has {table.rows:,} rows, and had {wanted[key]:,}"
+        for key, table in zip(selection.found, brought, strict=True)
+        if wanted.get(key, table.rows) != table.rows
+    ]
+    if wrong:
+        raise IacallsError(f"the rows are not those of the backup, nothing was changed: {'; '.join(wrong)}")
 
 
 def count(connection: Connection, schema: str, name: str) -> int:
-    """A table's rows."""
-    row = connection.execute(sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, name))).fetchone()
+    """Return a table's rows."""
+    row = connection.execute(
+        sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
+    ).fetchone()
     return int(row[0]) if row else 0

@@ -156,15 +156,3 @@ def require_end(path: Path, end: bytes) -> None:
         tail = (tail + chunk)[-TAIL_BYTES:]
     if end not in tail:
         raise IacallsError(f"{path.name} ends too early")
-
-
-def list_archive(archive: Path, major: int) -> list[str]:
-    """The lines of pg_restore's list of an archive."""
-    programs = choose_programs(major)
-    with start_program(
-        [str(programs.folder / "pg_restore"), "--list", str(archive)], stdout=subprocess.PIPE
-    ) as listing:
-        assert listing.process.stdout is not None  # noqa: S101, it was asked for
-        lines = listing.process.stdout.read().decode("utf-8", "replace").splitlines()
-        listing.check()
-    return lines

@@ -1,11 +1,11 @@
-"""Sequences that belong to a column: whether they are behind its values, and moving them forward.
+"""Sequences that belong to a column: whether they are behind its values, and moving them to where a dump says.
 
-Never back: an id that was given once, to a row that is gone or not yet committed, is not given
-again. A sequence goes on with the first value no row has.
+Never back: an id that was given once, to a row that is gone or not yet committed, is not given again.
 """
 
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
@@ -16,41 +16,50 @@ from iacalls_cli.text import relation_name
 
 
 @dataclass(frozen=True)
-class MovedSequence:
-    """A sequence that was moved forward: `next_value` is what it gives next."""
+class BehindSequence:
+    """A sequence that will give a value that its column has already.
+
+    `next_value` is what it gives next, `highest` the largest value of the column of `table`.
+    """
 
     name: str
+    table: tuple[str, str]
     next_value: int
+    highest: int
+
+    def __str__(self) -> str:
+        return f"{self.name} gives {self.next_value} next, and {relation_name(*self.table)} has {self.highest}"
 
 
-def advance_sequences(connection: Connection) -> list[MovedSequence]:
-    """Move every ascending sequence that is behind its column forward; returns which were."""
-    moved = []
+def find_behind(connection: Connection) -> list[BehindSequence]:
+    """Return every ascending sequence that is behind the column it feeds; nothing is changed.
+
+    A reserved high id is no reason to move one: behind 2147483647 there is no next value. A table whose
+    largest value cannot be asked for, for its row security say, is passed over.
+    """
+    behind = []
     for row in fetch(connection, load_query("db/owned-sequences")):
-        table = sql.Identifier(row["table_schema"], row["table_name"])
-        sequence = sql.Identifier(row["schema"], row["name"])
-        column = sql.Identifier(row["column_name"])
         statement = sql.SQL(
-            "WITH highest AS (SELECT max({column}) AS value FROM {table}),"
-            " behind AS (SELECT value::bigint AS value FROM highest, {sequence} AS s"
-            " WHERE value <= {most}"
-            " AND (value > s.last_value OR (value = s.last_value AND NOT s.is_called)))"
-            " SELECT setval({name}::regclass, value, true) FROM behind"
+            "WITH highest AS (SELECT pg_catalog.max({column})::bigint AS value FROM {table})"
+            " SELECT s.last_value + CASE WHEN s.is_called THEN {increment} ELSE 0 END, value"
+            " FROM highest, {sequence} AS s"
+            " WHERE value <= {most} AND (value > s.last_value OR (value = s.last_value AND NOT s.is_called))"
+        ).format(
+            column=sql.Identifier(row["column_name"]),
+            table=sql.Identifier(row["table_schema"], row["table_name"]),
+            sequence=sql.Identifier(row["schema"], row["name"]),
+            increment=sql.Literal(row["increment"]),
+            most=sql.Literal(row["most"]),
         )
-        with database_errors():
-            found = connection.execute(
-                statement.format(
-                    column=column,
-                    table=table,
-                    sequence=sequence,
-                    name=sql.Literal(sequence.as_string()),
-                    most=sql.Literal(row["most"]),
-                )
-            ).fetchone()
+        try:
+            with connection.transaction():
+                found = connection.execute(statement).fetchone()
+        except psycopg.Error:
+            continue
         if found:
-            name = relation_name(row["schema"], row["name"])
-            moved.append(MovedSequence(name, found[0] + row["increment"]))
-    return moved
+            table = row["table_schema"], row["table_name"]
+            behind.append(BehindSequence(relation_name(row["schema"], row["name"]), table, *found))
+    return behind
 
 
 def carry_sequences(source: Connection, target: Connection) -> None:
@@ -63,18 +72,19 @@ def carry_sequences(source: Connection, target: Connection) -> None:
             move_sequence(target, row["name"], row["value"], is_called=True)
 
 
-def move_sequence(connection: Connection, name: str, value: int, *, is_called: bool) -> None:
+def move_sequence(connection: Connection, name: str, value: int, *, is_called: bool) -> bool:
     """Move a sequence to where a dump says it was, where that is further on than it is.
 
-    `name` is quoted as SQL needs it; psycopg's errors come out as they are.
+    `name` is quoted as SQL needs it; psycopg's errors come out as they are. Returns whether it was moved.
     """
+    is_moved = False
     for row in fetch(connection, load_query("db/find-sequence"), {"name": name}):
         sequence = sql.Identifier(row["schema"], row["name"])
         statement = sql.SQL(
             "SELECT setval({name}::regclass, {value}, {is_called}) FROM {sequence} AS s"
             " WHERE {value} {further} s.last_value OR ({value} = s.last_value AND {is_called} AND NOT s.is_called)"
         )
-        connection.execute(
+        moved = connection.execute(
             statement.format(
                 name=sql.Literal(sequence.as_string()),
                 value=sql.Literal(value),
@@ -83,3 +93,5 @@ def move_sequence(connection: Connection, name: str, value: int, *, is_called: b
                 further=sql.SQL(">" if row["is_ascending"] else "<"),
             )
         )
+        is_moved = is_moved or moved.rowcount > 0
+    return is_moved

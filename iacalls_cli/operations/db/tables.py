@@ -1,27 +1,32 @@
 """The tables and views of a database, with rows and sizes."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.operations.db.row_count import RowCount, count_tree, raise_if_unavoidable, select_counts
 from iacalls_cli.queries import load_query
 from iacalls_cli.table import Bytes, Prose
 
 # With --estimate, tables of more rows than this are not counted.
 COUNTED_ROWS = 1_000_000
-# PostgreSQL takes no more than 1664 columns in one answer.
-TABLES_A_STATEMENT = 1000
+# Each count holds locks on a table and its indexes, of which the server has a limited number
+# (max_locks_per_transaction) for all sessions together.
+TABLES_A_STATEMENT = 200
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A table or view. `rows` is None for views and where the role may not read.
+    """A table or view. `rows` is None for views and if there is neither a count nor an estimate.
 
-    `counted` is exact or estimate; `size` is in bytes, indexes and TOAST included.
+    `counted` is exact, estimate, or `not counted: ` and the reason, like row security; `size` is in
+    bytes, indexes and TOAST included.
     """
 
     name: str
@@ -40,17 +45,18 @@ def list_relations(connection: Connection, *, estimate: bool = False) -> list[Re
     """
     found = fetch(connection, load_query("db/relations"))
     to_count = [row["name"] for row in found if row["is_countable"] and not (estimate and is_large(row))]
-    counts = count_rows(connection, to_count)
-    return [relation_of(row, counts) for row in found]
+    with database_errors():
+        counts = count_tables(connection, to_count)
+    return [relation_of(row, counts.get(row["name"])) for row in found]
 
 
-def relation_of(row: dict[str, Any], counts: dict[str, int]) -> Relation:
-    """One relation from its catalogue row and the exact counts."""
-    name = row["name"]
-    exact = name in counts
-    rows = counts[name] if exact else row["estimated_rows"]
-    counted = "exact" if exact else "estimate" if rows is not None else ""
-    return Relation(name, row["kind"], rows, counted, row["size"], row["comment"])
+def relation_of(row: dict[str, Any], count: RowCount | None) -> Relation:
+    """One relation from its catalogue row and its count, if it was to be counted."""
+    if count is None:
+        rows, counted = row["estimated_rows"], "estimate" if row["estimated_rows"] is not None else ""
+    else:
+        rows, counted = count.rows, "exact" if count.rows is not None else f"not counted: {count.reason}"
+    return Relation(row["name"], row["kind"], rows, counted, row["size"], row["comment"])
 
 
 def is_large(row: dict[str, Any]) -> bool:
@@ -58,17 +64,24 @@ def is_large(row: dict[str, Any]) -> bool:
     return (row["estimated_rows"] or 0) > COUNTED_ROWS
 
 
-def count_rows(connection: Connection, tables: Iterable[str]) -> dict[str, int]:
-    """Exact row counts of tables of schema public, taken in one snapshot."""
-    names = list(tables)
-    counted: dict[str, int] = {}
+def count_tables(connection: Connection, names: Sequence[str]) -> dict[str, RowCount]:
+    """Count the rows of tables of schema public in one snapshot; raises psycopg's errors."""
+    counted: dict[str, RowCount] = {}
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         for start in range(0, len(names), TABLES_A_STATEMENT):
             some = names[start : start + TABLES_A_STATEMENT]
-            counts = sql.SQL(", ").join(
-                sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier("public", name)) for name in some
-            )
-            row = connection.execute(sql.SQL("SELECT {}").format(counts)).fetchone()
-            counted.update(zip(some, row or (), strict=True))
+            counted.update(zip(some, count_together(connection, some), strict=True))
     return counted
+
+
+def count_together(connection: Connection, names: Sequence[str]) -> list[RowCount]:
+    """Count in one statement or, if that fails, each table by itself."""
+    counts = sql.SQL(", ").join(
+        sql.SQL("(SELECT pg_catalog.count(*) FROM {})").format(sql.Identifier("public", name)) for name in names
+    )
+    try:
+        return [RowCount(rows) for rows in select_counts(connection, sql.SQL("SELECT {}").format(counts))]
+    except psycopg.Error as error:
+        raise_if_unavoidable(error)
+    return [count_tree(connection, "public", name) for name in names]

@@ -56,27 +56,34 @@ def shortened(name: str, room: int) -> str:
     return encoded[: NAME_BYTES - room - len(mark)].decode(errors="ignore") + mark
 
 
-def lock_creation(maintenance: Connection, name: str, making: Making = INIT, *, wait: bool = False) -> None:
+def lock_creation(maintenance: Connection, name: str, making: Making = INIT, *, wait: bool = False) -> list[str]:
     """Be the only session that makes databases of this name, until this one ends; drop what killed ones left.
 
-    Raises `DatabaseError` where another session is at it, unless that is to be waited for.
+    Returns the names of those that could not be dropped. Raises `DatabaseError` where another
+    session is at it, unless that is to be waited for.
     """
     prefix = making.prefix(name)
     if not fetch(maintenance, load_query("db/create-lock"), {"prefix": prefix, "wait": wait})[0]["locked"]:
         raise making.at_work(name)
-    for row in fetch(maintenance, load_query("db/unfinished-databases"), {"prefix": prefix}):
-        drop_database(maintenance, row["name"], force=True)
+    leftovers = [row["name"] for row in fetch(maintenance, load_query("db/unfinished-databases"), {"prefix": prefix})]
+    return [leftover for leftover in leftovers if drop_database(maintenance, leftover, force=True)]
 
 
-def drop_database(maintenance: Connection, name: str, *, force: bool = False) -> None:
-    """Drop an unfinished database of ours, where no one uses it and we may; `force` ends the sessions in it."""
+def drop_database(maintenance: Connection, name: str, *, force: bool = False) -> str:
+    """Drop an unfinished database of ours; `force` ends the sessions in it.
+
+    Returns why it could not be dropped, in the server's words; '' where it is gone.
+    """
     statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
     if force:
         # Refused where an autovacuum worker is in it; without the option the server ends that one itself.
         with suppress(psycopg.Error):
             maintenance.execute(statement + sql.SQL(" WITH (FORCE)"))
-    with suppress(psycopg.Error):
+    try:
         maintenance.execute(statement)
+    except psycopg.Error as error:
+        return error.diag.message_primary or "the session was lost"
+    return ""
 
 
 def rename_database(maintenance: Connection, old: str, new: str) -> None:

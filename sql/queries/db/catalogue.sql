@@ -47,6 +47,8 @@ SELECT CASE contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'f' 
                     WHEN 'c' THEN 'check' ELSE 'constraint' END,
        relation.relname, conname, pg_get_constraintdef(pg_constraint.oid)
   FROM relation JOIN pg_constraint ON conrelid = relation.oid AND contype IN ('p', 'u', 'f', 'c', 'x')
+   -- The server makes one for each partition on either side of a foreign key, with names of its own.
+   AND NOT (contype = 'f' AND conparentid <> 0)
 UNION ALL
 SELECT 'index', relation.relname, index.relname,
        pg_get_indexdef(indexrelid) || CASE WHEN indisvalid AND indisready THEN '' ELSE ' INVALID' END
@@ -60,6 +62,8 @@ SELECT 'trigger', relname, tgname,
        || CASE tgenabled WHEN 'O' THEN '' WHEN 'D' THEN ' DISABLED' WHEN 'R' THEN ' ENABLED REPLICA'
                          ELSE ' ENABLED ALWAYS' END
   FROM relation JOIN pg_trigger ON tgrelid = relation.oid AND NOT tgisinternal
+   -- A partition's copy of its parent's trigger.
+   AND tgparentid = 0
 UNION ALL
 SELECT 'rule', relname, rulename, pg_get_ruledef(pg_rewrite.oid)
   FROM relation JOIN pg_rewrite ON ev_class = relation.oid AND rulename <> '_RETURN'

@@ -2,4 +2,6 @@
 -- param: username text -- the user
 -- param: password text -- the bcrypt hash
 -- effect: write
-UPDATE public.users SET password = :password WHERE username = :username RETURNING id
+UPDATE public.users SET password = :password
+ WHERE username OPERATOR(pg_catalog.=) :username
+RETURNING id
