@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from iacalls_cli.operations.maintain.cleanup import CleanupResult
-from iacalls_cli.operations.maintain.plan import CleanupPlan, Effect, RulePlan
+from iacalls_cli.operations.maintain.plan import CleanupPlan, Effect, Refused, RulePlan
 from iacalls_cli.operations.maintain.protection import Stuck
 from iacalls_cli.operations.maintain.sweep import Tally
 from iacalls_cli.output.write import FOR_PEOPLE, Format, without_empty_notes
@@ -88,7 +88,7 @@ def plan_lines(plan: CleanupPlan) -> Iterator[str]:
             stay = "stays" if kept.rows == 1 else "stay"
             yield f"plan: {bound.rule.name}: {count_of(kept.rows, 'old row')} {stay}: {kept.reason}"
     for refused in plan.refused:
-        yield f"plan: {refused.rule.name} is left out: {refused.error.message}"
+        yield f"plan: {refused.rule.name} is left out: {reason_of(refused)}"
     yield from stuck_lines(plan.stuck)
 
 
@@ -140,9 +140,14 @@ def stuck_table(plan: CleanupPlan) -> Table:
 
 def problems_table(plan: CleanupPlan, result: CleanupResult | None = None) -> Table:
     """The rules that were not carried out, and why."""
-    rows = [(one.rule.name, one.error.message) for one in plan.refused]
+    rows = [(one.rule.name, reason_of(one)) for one in plan.refused]
     rows += [(name, error.message) for name, error in (result.problems if result else {}).items()]
     return Table(PROBLEM_COLUMNS, rows, "Not carried out")
+
+
+def reason_of(refused: Refused) -> str:
+    """Why a rule is left out, without its name."""
+    return refused.error.message.removeprefix(f"rule {refused.rule.name}: ")
 
 
 def plan_row(rule: RulePlan) -> tuple[str | int | bool | None, ...]:

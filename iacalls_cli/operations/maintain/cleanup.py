@@ -187,8 +187,9 @@ def sweep_rules(sweep: Sweep, rules: Sequence[RulePlan], problems: dict[str, Iac
 
 def all_problems(plan: CleanupPlan, result: CleanupResult | None = None) -> IacallsError | None:
     """One error for all rules that could not be carried out; None where every one was, or could be."""
-    errors = [one.error for one in plan.refused]
-    for name, error in (result.problems if result else {}).items():
+    refused = [(one.rule.name, one.error) for one in plan.refused]
+    errors = []
+    for name, error in [*refused, *(result.problems if result else {}).items()]:
         prefix = "" if error.message.startswith("rule ") else f"rule {name}: "
         errors.append(DatabaseError(prefix + error.message, error.hint))
     if len(errors) < 2:

@@ -13,7 +13,7 @@ from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import ConnectionFailed, IacallsError
 from iacalls_cli.operations.maintain.access import require_access, require_places
 from iacalls_cli.operations.maintain.closure import Closure, union
-from iacalls_cli.operations.maintain.protection import Activity, Protection, Stuck, read_protections
+from iacalls_cli.operations.maintain.protection import Activity, Stuck, read_protections
 from iacalls_cli.operations.maintain.references import CASCADE, CHANGES, Schema, read_schema
 from iacalls_cli.operations.maintain.rules import BoundRule, Rule, naming_filter
 from iacalls_cli.operations.maintain.safeguards import (
@@ -116,21 +116,20 @@ def plan_cleanup(
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         require_origin(connection)
         schema = read_schema(connection)
-        closures: list[tuple[BoundRule, Closure]] = []
+        stuck: dict[Stuck, None] = {}
         for bound in rules:
             with noting(connection, bound.rule, failed):
-                closures.append((bound, find_closure(connection, schema, bound)))
-        emptied = frozenset(oid for _, closure in closures for oid in closure.emptied)
-        protections, stuck = read_protections(connection, schema, emptied, activity)
-        for bound, bare in closures:
-            closure = protect(bare, protections)
-            meeting = [plan.gone for plan in plans if plan.rows and plan.closure.emptied & closure.looked_at]
-            with noting(connection, bound.rule, failed), naming_filter(bound.rule):
-                plans.append(plan_rule(connection, bound, closure, union(meeting) if meeting else None))
+                closure = find_closure(connection, schema, bound)
+                protections, found = read_protections(connection, schema, closure.emptied, activity)
+                closure = replace(closure, protections=protections)
+                meeting = [plan.gone for plan in plans if plan.rows and plan.closure.emptied & closure.looked_at]
+                with naming_filter(bound.rule):
+                    plans.append(plan_rule(connection, bound, closure, union(meeting) if meeting else None))
+                stuck.update(dict.fromkeys(found))
         warnings = [line for plan in plans if plan.rows for line in warn_of_cleanup(connection, plan.closure)]
     if failed and not plans:
         raise failed[0].error
-    return CleanupPlan(schema, tuple(plans), tuple(failed), stuck, tuple(dict.fromkeys(warnings)))
+    return CleanupPlan(schema, tuple(plans), tuple(failed), tuple(stuck), tuple(dict.fromkeys(warnings)))
 
 
 @contextmanager
@@ -154,12 +153,6 @@ def find_closure(connection: Connection, schema: Schema, bound: BoundRule) -> Cl
     require_keys(connection, f"rule {bound.rule.name}: ", closure.keys)
     require_permitted(connection, bound.rule.name, closure)
     return closure
-
-
-def protect(closure: Closure, protections: Sequence[Protection]) -> Closure:
-    """The same closure with the protections of its tables."""
-    applying = tuple(one for one in protections if closure.schema.relations[one.oid].top in closure.emptied)
-    return replace(closure, protections=applying)
 
 
 def count_left(connection: Connection, plan: RulePlan) -> int:

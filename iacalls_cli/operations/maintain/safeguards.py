@@ -28,6 +28,7 @@ RESET = {
 }
 # A table that publishes deletes or updates needs a replica identity; one with a row filter, the columns of that in it.
 NO_IDENTITY = ("55000", "42P10")
+LOCKED = "55P03"
 
 
 def require_origin(connection: Connection) -> None:
@@ -92,6 +93,8 @@ def ask_server(connection: Connection, what: str, relation: Relation, statement:
         with connection.transaction(force_rollback=True), application_path(connection):
             connection.execute(sql.SQL("EXPLAIN {}").format(statement))
     except psycopg.Error as error:
+        if error.sqlstate == LOCKED:  # the cleanup itself waits for longer
+            return
         raise refusal(what, relation, translate(error)) from None
 
 
