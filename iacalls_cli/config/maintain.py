@@ -7,6 +7,7 @@ days = 30                            # WhatsApp conversations
 failed_call_days = 60                # failed calls
 max_duration = "30m"                 # a cleanup stops then, and the next one goes on
 pause = "50ms"                       # between two transactions; as long as the last one unless given
+running_within = "7d"                # a batch in which nothing happens for this long counts as ended
 
 [maintain.rules.messages]            # a rule of your own: --only messages runs it alone
 table = "conversation_messages"      # or schema.table
@@ -46,6 +47,7 @@ class MaintainSettings:
     failed_call_days: int | None = None
     max_duration: str | None = None
     pause: str | None = None
+    running_within: str | None = None
     rules: Mapping[str, RuleSettings] = field(default_factory=dict)
 
 

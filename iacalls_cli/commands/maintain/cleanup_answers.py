@@ -1,9 +1,10 @@
 """What `iacalls maintain cleanup` shows: the plan in words and as rows, and what became of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from iacalls_cli.operations.maintain.cleanup import CleanupResult
-from iacalls_cli.operations.maintain.plan import CleanupPlan, Effect, RulePlan
+from iacalls_cli.operations.maintain.plan import CleanupPlan, Effect, Refused, RulePlan
+from iacalls_cli.operations.maintain.protection import Stuck
 from iacalls_cli.operations.maintain.sweep import Tally
 from iacalls_cli.output.write import FOR_PEOPLE, Format, without_empty_notes
 from iacalls_cli.table import Answer, Column, Table
@@ -31,6 +32,17 @@ EFFECT_COLUMNS = (
     Column("foreign_key", is_wide=True),
 )
 KEPT_COLUMNS = Column("rule"), Column("reason", "prose"), Column("rows", "number")
+PROBLEM_COLUMNS = Column("rule"), Column("problem", "prose")
+STUCK_COLUMNS = (
+    Column("kind"),
+    Column("id"),
+    Column("name"),
+    Column("status"),
+    Column("since", "time"),
+    Column("rows", "number"),
+)
+# Of batches that are stuck, so many are named in words.
+NAMED_STUCK = 5
 RESULT_COLUMNS = (
     Column("rule"),
     Column("table"),
@@ -41,6 +53,7 @@ RESULT_COLUMNS = (
     Column("transactions", "number", is_wide=True),
     Column("longest_ms", "number", is_wide=True),
     Column("is_whole", "boolean", is_wide=True),
+    Column("remaining", "number", is_wide=True),
 )
 VACUUM_COLUMNS = (
     Column("table"),
@@ -74,6 +87,19 @@ def plan_lines(plan: CleanupPlan) -> Iterator[str]:
         for kept in rule.kept:
             stay = "stays" if kept.rows == 1 else "stay"
             yield f"plan: {bound.rule.name}: {count_of(kept.rows, 'old row')} {stay}: {kept.reason}"
+    for refused in plan.refused:
+        yield f"plan: {refused.rule.name} is left out: {reason_of(refused)}"
+    yield from stuck_lines(plan.stuck)
+
+
+def stuck_lines(stuck: Sequence[Stuck]) -> Iterator[str]:
+    """The batches and campaigns that are not protected although their state is open."""
+    for one in stuck[:NAMED_STUCK]:
+        name = f" ({one.name})" if one.name else ""
+        rows = f" with {count_of(one.rows, 'call')}" if one.rows is not None else ""
+        yield f"plan: {one.kind} {one.id}{name}{rows} is {one.status} and stuck since {one.since}: not protected"
+    if len(stuck) > NAMED_STUCK:
+        yield f"plan: {len(stuck) - NAMED_STUCK:,} more are stuck; -o json lists them"
 
 
 def effect_words(effect: Effect) -> str:
@@ -100,8 +126,28 @@ def plan_answer(plan: CleanupPlan, output: Format) -> Answer:
     more = {
         "effects": Table(EFFECT_COLUMNS, effects, "What goes or changes with them"),
         "kept": Table(KEPT_COLUMNS, kept, "What stays"),
+        "stuck": stuck_table(plan),
+        "problems": problems_table(plan),
     }
     return Answer(rules, shown(more, output))
+
+
+def stuck_table(plan: CleanupPlan) -> Table:
+    """The batches and campaigns that are stuck."""
+    rows = [(one.kind, one.id, one.name, one.status, one.since, one.rows) for one in plan.stuck]
+    return Table(STUCK_COLUMNS, rows, "Stuck, and not protected")
+
+
+def problems_table(plan: CleanupPlan, result: CleanupResult | None = None) -> Table:
+    """The rules that were not carried out, and why."""
+    rows = [(one.rule.name, reason_of(one)) for one in plan.refused]
+    rows += [(name, error.message) for name, error in (result.problems if result else {}).items()]
+    return Table(PROBLEM_COLUMNS, rows, "Not carried out")
+
+
+def reason_of(refused: Refused) -> str:
+    """Why a rule is left out, without its name."""
+    return refused.error.message.removeprefix(f"rule {refused.rule.name}: ")
 
 
 def plan_row(rule: RulePlan) -> tuple[str | int | bool | None, ...]:
@@ -139,6 +185,7 @@ def result_answer(
                 tally.transactions,
                 round(tally.longest * 1000),
                 tally.is_whole,
+                tally.remaining,
             )
         )
     vacuumed = [
@@ -153,7 +200,7 @@ def result_answer(
         for one in result.vacuumed
     ]
     table = without_empty_notes(Table(VACUUM_COLUMNS, vacuumed, "Vacuumed"), output)
-    more: dict[str, Table] = {"vacuum": table}
+    more: dict[str, Table] = {"vacuum": table, "problems": problems_table(plan, result)}
     answer = Answer(Table(RESULT_COLUMNS, rows), shown(more, output))
     if output in FOR_PEOPLE:
         return answer

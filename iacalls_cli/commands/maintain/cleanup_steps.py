@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from iacalls_cli.commands.maintain.cleanup_answers import (
 from iacalls_cli.commands.run import Run
 from iacalls_cli.config.file import load_config
 from iacalls_cli.database.connection import require_primary
-from iacalls_cli.errors import UsageError
+from iacalls_cli.errors import DatabaseError, UsageError
 from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.maintain.archive import remove_folder
 from iacalls_cli.operations.maintain.archives import Archive, Archives, old_archives
@@ -26,22 +26,31 @@ from iacalls_cli.operations.maintain.cleanup import (
     CleanupResult,
     Clock,
     Order,
+    all_problems,
     only_cleanup,
     read_clock,
     require_room,
     run_cleanup,
 )
-from iacalls_cli.operations.maintain.plan import CleanupPlan, plan_cleanup
-from iacalls_cli.operations.maintain.rules import bind_rule, built_in_rules, choose_rules, configured_rules
+from iacalls_cli.operations.maintain.plan import CleanupPlan, Refused, plan_cleanup
+from iacalls_cli.operations.maintain.protection import RUNNING_WITHIN, Activity
+from iacalls_cli.operations.maintain.rules import (
+    BoundRule,
+    Rule,
+    bind_rule,
+    built_in_rules,
+    choose_rules,
+    configured_rules,
+)
 from iacalls_cli.text import count_of, pretty_size
 from iacalls_cli.values import make_clock
 
 if TYPE_CHECKING:
-    from iacalls_cli.database.connection import Session
+    from iacalls_cli.database.connection import Connection, Session
 
 MAX_DURATION = timedelta(hours=24)
-# Nothing would be deleted at all, and every archive removed at once.
-NEVER_NOTHING = "max_duration", "keep_archives"
+# Nothing would be deleted at all, every archive removed at once, and no batch would be protected.
+NEVER_NOTHING = "max_duration", "keep_archives", "running_within"
 CLOCKS_MAY_DIFFER = timedelta(minutes=10)
 
 
@@ -73,6 +82,7 @@ def clean_up(run: Run, options: CleanupOptions) -> None:
     zone = make_clock(options.tz).zone
     longest = read_setting("max_duration", options.max_duration, config.max_duration) or MAX_DURATION
     pause = read_setting("pause", options.pause, config.pause)
+    running_within = read_setting("running_within", None, config.running_within) or RUNNING_WITHIN
     keep = options.keep_archives or config.keep_archives
     keep_for = read_setting("keep_archives", options.keep_archives, config.keep_archives)
     archives = open_archives(options.directory)
@@ -80,11 +90,13 @@ def clean_up(run: Run, options: CleanupOptions) -> None:
         require_primary(session)
         clock = read_clock(session.connection)
         warn_of_clocks(clock, options.tz)
-        bound = [bind_rule(session.connection, rule, clock.now, zone) for rule in rules]
+        bound, refused = bind_rules(session.connection, rules, clock, zone)
         with diagnostics.waiting("counting"):
-            plan = plan_cleanup(session.connection, bound)
+            plan = plan_cleanup(session.connection, bound, Activity(clock.now, zone, running_within), refused)
         for line in plan_lines(plan):
             diagnostics.note(line)
+        for warning in plan.warnings:
+            diagnostics.warning(warning)
         mine = archives.of(clock.database, clock.system_identifier)
         old = old_archives(mine, keep_for, datetime.now(UTC)) if keep_for is not None else []
         if old:
@@ -96,6 +108,8 @@ def clean_up(run: Run, options: CleanupOptions) -> None:
         if run.dry_run:
             run.write(plan_answer(plan, run.output))
             tell_archives(archives, mine)
+            if failed := all_problems(plan):
+                raise failed
             return
         if plan.rows:
             agree(run, session, plan, archives if options.archive else None)
@@ -111,6 +125,22 @@ def clean_up(run: Run, options: CleanupOptions) -> None:
         tell_archives(archives, mine)
         if result.failure is not None:
             raise result.failure
+
+
+def bind_rules(
+    connection: "Connection", rules: Sequence[Rule], clock: Clock, zone: tzinfo
+) -> tuple[list[BoundRule], list[Refused]]:
+    """The rules on the live schema, and those that this database or role does not let us carry out.
+
+    Raises `UsageError` for a rule that is wrong.
+    """
+    bound, refused = [], []
+    for rule in rules:
+        try:
+            bound.append(bind_rule(connection, rule, clock.now, zone))
+        except DatabaseError as error:
+            refused.append(Refused(rule, error))
+    return bound, refused
 
 
 def read_setting(key: str, option: str | None, setting: str | None) -> timedelta | None:
@@ -185,6 +215,12 @@ def tell(run: Run, result: CleanupResult, plan: CleanupPlan, directory: Path | N
             else "were in use and stay; the next run takes them"
         )
         diagnostics.note(f"{count_of(in_use, 'row')} {were}")
+    for name, tally in result.tallies.items():
+        if not tally.is_whole and not tally.is_stopped and (left := tally.remaining - tally.in_use) > 0:
+            were = "is left that was" if left == 1 else "are left that were"
+            diagnostics.warning(
+                f"rule {name}: {count_of(left, 'old row')} {were} changed or moved during the cleanup; run it again"
+            )
     for line in space_lines(plan, result):
         diagnostics.note(line)
 

@@ -1,9 +1,10 @@
 """The steps of `iacalls maintain undo`: the list, the check of the archive, the return of the rows."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 
@@ -15,12 +16,16 @@ from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.files import utc_now, write_file
 from iacalls_cli.operations.maintain.archives import UNDONE, Archive
 from iacalls_cli.operations.maintain.cleanup import Clock, only_cleanup, read_clock
-from iacalls_cli.operations.maintain.references import read_schema
+from iacalls_cli.operations.maintain.references import Schema, read_schema
+from iacalls_cli.operations.maintain.safeguards import warn_of_undo
 from iacalls_cli.operations.maintain.settling import settle_archive, verify_archive
 from iacalls_cli.operations.maintain.undo import Conflict, Returned, Undo, UndoResult
 from iacalls_cli.output.write import FOR_PEOPLE, without_empty_notes
 from iacalls_cli.table import Answer, Column, Table, table_of
 from iacalls_cli.text import count_of, pretty_size
+
+if TYPE_CHECKING:
+    from iacalls_cli.database.connection import Connection
 
 SHOWN_CONFLICTS = 20
 
@@ -68,6 +73,9 @@ def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
         with diagnostics.waiting(f"reading {archive.id}"):
             verify_archive(archive)
         is_ours = require_same(archive, clock, session.place.database, run_id)
+        schema = read_schema(session.connection)
+        for warning in warnings_of(session.connection, archive, schema):
+            diagnostics.warning(warning)
         if not run.dry_run:
             assert archive.manifest is not None  # noqa: S101, verified
             diagnostics.note(
@@ -79,7 +87,7 @@ def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
         with alone, diagnostics.progress() as progress:
             if is_ours and not run.dry_run:
                 archive = settle_archive(session.connection, archive)
-            undo = Undo(session.connection, archive, read_schema(session.connection), progress, run.dry_run)
+            undo = Undo(session.connection, archive, schema, progress, run.dry_run)
             try:
                 undo.run()
             except (IacallsError, psycopg.Error, KeyboardInterrupt):
@@ -89,6 +97,14 @@ def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
     run.write(undo_answer(run, undo.result))
     if not run.dry_run:
         conclude(archive, undo.result)
+
+
+def warnings_of(connection: "Connection", archive: Archive, schema: Schema) -> Iterator[str]:
+    """The code of others that the undo would run with a superuser's privileges."""
+    assert archive.manifest is not None  # noqa: S101, verified
+    tables = {(file.schema, file.table) for file in archive.manifest.files}
+    relations = [one for one in schema.relations.values() if (one.schema, one.name) in tables]
+    return warn_of_undo(connection, relations)
 
 
 def conclude(archive: Archive, result: UndoResult) -> None:

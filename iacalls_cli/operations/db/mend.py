@@ -20,6 +20,18 @@ PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 ORDER = ("drop view", "function", "column", "default", "not null", "sequence", "primary key", "unique", "table",
          "check", "foreign key", "trigger", "view", "decision", "index", "afterwards")  # fmt: skip
 AFTER_COMMIT = ORDER.index("index")
+# A date, with a time of day and an offset if there are any; no digits that a timestamp would round away.
+ISO_TIME = (
+    r"^\s*(\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?\s*(Z|[+-]\d\d(:?\d\d(:\d\d)?)?)?)?|[+-]?infinity)\s*$"
+)
+SETTINGS = (
+    ("TimeZone", "'UTC'"),
+    ("DateStyle", "'ISO, YMD'"),
+    ("IntervalStyle", "'postgres'"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "'hex'"),
+    ("standard_conforming_strings", "on"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,8 @@ def mending_script(differences: Iterable[Difference]) -> str:
         "-- then run `iacalls db verify` again. What it leaves to you stands there as a comment.",
         "SET search_path = pg_catalog, pg_temp;",
         "SET lock_timeout = '2s';",
+        "-- Times, numbers and bytes are read and written in one way, whatever the session has set.",
+        *(f"SET {name} = {value};" for name, value in SETTINGS),
     ]
     if inside:
         script += ["", "BEGIN;", *written(inside), "", "COMMIT;"]
@@ -164,17 +178,39 @@ def change_type(key: ObjectKey, expected: str, found: str) -> str:
     """Change a column's type; PostgreSQL refuses where a value would not fit."""
     name = quote_name(key.name)
     default = expected_catalogue().get(ObjectKey("default", key.relation, key.name))
-    # Text is read again, so that a part of a number is refused and not rounded away.
-    using = "" if expected.startswith("character") or expected == "text" else f" USING {name}::text::{expected}"
-    if found.startswith(("numeric", "double", "real")) and expected in ("integer", "bigint"):
-        using = f" USING trim_scale({name}::numeric)::text::{expected}"
-    if found.endswith("with time zone") and expected.endswith("without time zone"):
-        using = f" USING {name} AT TIME ZONE 'UTC'"
-    actions = [f"ALTER COLUMN {name} TYPE {expected}{using}"]
+    using = conversion(name, expected, found)
+    actions = [f"ALTER COLUMN {name} TYPE {expected}" + (f" USING {using}" if using else "")]
     if default:
         # The old type's default may not fit the new one.
         actions = [f"ALTER COLUMN {name} DROP DEFAULT", *actions, f"ALTER COLUMN {name} SET DEFAULT {default}"]
     return f"ALTER TABLE {qualify(key.relation)} " + ",\n    ".join(actions) + ";"
+
+
+def conversion(name: str, expected: str, found: str) -> str:
+    """The value of a column in another type, or '' for PostgreSQL's own cast; nothing is lost or guessed.
+
+    What text means as a time, and how a time or a number becomes text, is set for the whole script.
+    """
+    is_text = expected.startswith("character") or expected == "text"
+    if found == "money":  # its text has a currency sign
+        return f"{name}::numeric" if is_text else f"trim_scale({name}::numeric)::text::{expected}"
+    if is_text:
+        return ""
+    if expected.startswith("timestamp") and expected.endswith("without time zone"):
+        if found.startswith("timestamp") and found.endswith("with time zone"):
+            return f"{name} AT TIME ZONE 'UTC'"
+        if found.startswith("timestamp") or found == "date":
+            return f"{name}::{expected}"
+        # A cast to timestamp would drop an offset, and take 03/04/2025 for either day.
+        return (
+            f"CASE WHEN {name}::text ~* '{ISO_TIME}' THEN {name}::text::timestamptz AT TIME ZONE 'UTC'"
+            f" ELSE ('not an ISO 8601 time: ' || {name}::text)::timestamp END"
+        )
+    if found.startswith(("numeric", "double", "real")) and expected in ("integer", "bigint"):
+        # By way of text: a cast from double precision to numeric rounds to 15 digits.
+        return f"trim_scale({name}::text::numeric)::text::{expected}"
+    # Text is read again, so that a part of a number is refused and not rounded away.
+    return f"{name}::text::{expected}"
 
 
 def sequence_of(key: ObjectKey) -> str:

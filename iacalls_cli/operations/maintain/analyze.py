@@ -8,6 +8,7 @@ from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
 from iacalls_cli.operations.maintain.locks import lock_problem, name_lock_holders, try_for_lock, unhurried
 from iacalls_cli.operations.maintain.tables import TableState, find_tables, read_tables
 from iacalls_cli.operations.maintain.vacuum import measure
@@ -98,7 +99,8 @@ def analyze_table(worker: Worker[TableState], table: TableState) -> AnalyzeResul
     statement = sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name))
 
     def analyze() -> None:
-        connection.execute(statement)
+        with index_path(connection):
+            connection.execute(statement)
 
     try:
         with unhurried(connection):
@@ -106,7 +108,9 @@ def analyze_table(worker: Worker[TableState], table: TableState) -> AnalyzeResul
         after = measure(connection, table.oid)
     except DatabaseError as error:
         holders = name_lock_holders(connection, table.oid)
-        problem = lock_problem(error, holders, worker.cancelled_for())
+        problem = explain_missing_name(connection, table.oid, error) or lock_problem(
+            error, holders, worker.cancelled_for()
+        )
         return AnalyzeResult(table.schema, table.name, "failed", seconds=time.monotonic() - began, problem=problem)
     rows = after.live_rows if after and not table.is_partitioned else None
     pages = after.heap // PAGE if after else 0

@@ -3,14 +3,18 @@
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
+import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.search_path import application_path
 from iacalls_cli.operations.maintain.archive import ArchivedFile
+from iacalls_cli.operations.maintain.index_functions import NOT_FOUND
 from iacalls_cli.operations.maintain.plan import RulePlan, kept_condition
 from iacalls_cli.operations.maintain.ranges import Range, primary_key
 from iacalls_cli.operations.maintain.references import Relation
@@ -43,6 +47,7 @@ class Batch(ABC):
     plan: RulePlan
     writer: ArchiveWriter | None
     columns: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    is_plain: dict[int, bool] = field(default_factory=dict)
 
     @abstractmethod
     def delete(self, relation: Relation, piece: Range, *, skips: bool) -> Counts:
@@ -85,6 +90,15 @@ class Batch(ABC):
         )
         return self.writer.file(relation.oid, about)
 
+    def reading_path(self, relation: Relation) -> AbstractContextManager[None]:
+        """The search_path with which rows are archived: our own, in which names are written with their schema.
+
+        Of a table with an index function that needs the application's, that one.
+        """
+        if relation.oid not in self.is_plain:
+            self.is_plain[relation.oid] = can_plan(self.connection, relation)
+        return nullcontext() if self.is_plain[relation.oid] else application_path(self.connection)
+
     def values(self, relation: Relation, alias: sql.Composable) -> sql.Composed:
         """The columns of a table as the archive has them."""
         names = map(sql.Identifier, self.columns[relation.oid])
@@ -103,6 +117,18 @@ class Batch(ABC):
         return part.rows
 
 
+def can_plan(connection: Connection, relation: Relation) -> bool:
+    """Whether the server can plan a query of a table with our own search_path."""
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("EXPLAIN SELECT FROM ONLY {}").format(relation.identifier))
+    except psycopg.Error as error:
+        if error.sqlstate not in NOT_FOUND:
+            raise
+        return False
+    return True
+
+
 class SimpleBatch(Batch):
     """For rows that nothing refers to: one DELETE, whose rows go to the archive as they go."""
 
@@ -113,22 +139,25 @@ class SimpleBatch(Batch):
             identity = self.identity(relation)
             old = sql.SQL(
                 "FROM ONLY {table} AS {alias}"
-                " WHERE {piece} AND {identity} = ANY (ARRAY(SELECT {identity} {old} FOR UPDATE SKIP LOCKED))"
+                " WHERE {piece} AND {identity} OPERATOR(pg_catalog.=)"
+                " ANY (ARRAY(SELECT {identity} {old} FOR UPDATE SKIP LOCKED))"
             ).format(table=relation.identifier, alias=self.alias, piece=piece.condition, identity=identity, old=old)
-        statement = sql.SQL("DELETE {}").format(old)
-        if self.writer is None:
-            rows = self.connection.execute(statement).rowcount
-        else:
-            file = self.open_file(relation, "deleted")
-            rows = self.copy(sql.SQL("{} RETURNING {}").format(statement, self.values(relation, self.alias)), file)
-        if not skips:
-            return Counts(Counter({relation.oid: rows}))
-        left = self.connection.execute(sql.SQL("SELECT count(*) {}").format(self.old(relation, piece))).fetchone()
+        statement, left = sql.SQL("DELETE {}").format(old), None
+        file = None if self.writer is None else self.open_file(relation, "deleted")
+        # No trigger fires; only the functions of indexes may need the other path.
+        with self.reading_path(relation):
+            if file is None:
+                rows = self.connection.execute(statement).rowcount
+            else:
+                rows = self.copy(sql.SQL("{} RETURNING {}").format(statement, self.values(relation, self.alias)), file)
+            if skips:
+                count = sql.SQL("SELECT pg_catalog.count(*) {}").format(self.old(relation, piece))
+                left = self.connection.execute(count).fetchone()
         return Counts(Counter({relation.oid: rows}), in_use=left[0] if left else 0)
 
     def identity(self, relation: Relation) -> sql.Composable:
         """What tells a row from others: its place or, where that is not stable, its key."""
         if relation.has_tids:
             return sql.SQL("{}.ctid").format(self.alias)
-        key = map(sql.Identifier, primary_key(self.connection, relation))
+        key = [sql.Identifier(column.name) for column in primary_key(self.connection, relation)]
         return sql.SQL("ROW({})").format(sql.SQL(", ").join(sql.SQL("{}.{}").format(self.alias, name) for name in key))

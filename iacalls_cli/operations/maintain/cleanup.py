@@ -12,7 +12,7 @@ from iacalls_cli import __version__
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import ConnectionFailed, IacallsError
+from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError
 from iacalls_cli.operations.files import utc_now
 from iacalls_cli.operations.maintain.archive import ArchiveManifest, remove_folder
 from iacalls_cli.operations.maintain.archives import Archive, Archives, clear_left, read_archive
@@ -54,7 +54,10 @@ class Order:
 
 @dataclass
 class CleanupResult:
-    """What a cleanup did. `state` is finished, stopped (by time), interrupted or failed, with the `failure`."""
+    """What a cleanup did. `state` is finished, stopped (by time), interrupted or failed, with the `failure`.
+
+    `problems` are the errors of rules, by name, that did not keep the other rules from being carried out.
+    """
 
     state: str = "failed"
     archive: Archive | None = None
@@ -63,6 +66,7 @@ class CleanupResult:
     seconds: float = 0.0
     vacuum_seconds: float = 0.0
     failure: BaseException | None = None
+    problems: dict[str, IacallsError] = field(default_factory=dict)
     unsettled: list[str] = field(default_factory=list)
 
     def fail(self, error: BaseException) -> None:
@@ -125,7 +129,7 @@ def run_cleanup(
                 writer = open_writer(order.archives, plan, clock)
         deadline = began + order.longest.total_seconds()
         sweep = Sweep(connection, writer, clock.block_size, deadline, order.pause, progress, result.tallies)
-        result.state = sweep_rules(sweep, plan.rules)
+        result.state = sweep_rules(sweep, plan.rules, result.problems)
     except CAUSES as error:
         result.fail(error)
     try:
@@ -137,6 +141,8 @@ def run_cleanup(
         result.vacuum_seconds = time.monotonic() - deleted
     except CAUSES as error:
         result.fail(error)
+    if result.failure is None and (failed := all_problems(plan, result)):
+        result.failure = failed
     result.seconds = time.monotonic() - began
     return result
 
@@ -160,12 +166,38 @@ def settle_archives(connection: Connection, archives: Archives, clock: Clock) ->
     return problems
 
 
-def sweep_rules(sweep: Sweep, rules: Sequence[RulePlan]) -> str:
-    """Sweep rule by rule; returns whether that came to its end: finished or stopped."""
+def sweep_rules(sweep: Sweep, rules: Sequence[RulePlan], problems: dict[str, IacallsError]) -> str:
+    """Sweep rule by rule; returns whether that came to its end: finished, stopped, or failed for some rules.
+
+    What the server refuses of one rule is noted in `problems`, and the others go on.
+    """
     for rule in rules:
-        if rule.rows and not sweep.run(rule).is_whole:
-            return "stopped"
-    return "finished"
+        if not rule.rows:
+            continue
+        try:
+            if sweep.run(rule).is_stopped:
+                return "stopped"
+        except (DatabaseError, psycopg.Error) as error:
+            failure = translate(error) if isinstance(error, psycopg.Error) else error
+            if isinstance(failure, ConnectionFailed):
+                raise
+            problems[rule.bound.rule.name] = failure
+    return "failed" if problems else "finished"
+
+
+def all_problems(plan: CleanupPlan, result: CleanupResult | None = None) -> IacallsError | None:
+    """One error for all rules that could not be carried out; None where every one was, or could be."""
+    refused = [(one.rule.name, one.error) for one in plan.refused]
+    errors = []
+    for name, error in [*refused, *(result.problems if result else {}).items()]:
+        prefix = "" if error.message.startswith("rule ") else f"rule {name}: "
+        errors.append(DatabaseError(prefix + error.message, error.hint))
+    if len(errors) < 2:
+        return errors[0] if errors else None
+    return DatabaseError(
+        f"{len(errors)} rules could not be carried out: {'; '.join(error.message for error in errors)}",
+        "; ".join(dict.fromkeys(error.hint for error in errors if error.hint)),
+    )
 
 
 def failure_of(error: BaseException) -> BaseException:

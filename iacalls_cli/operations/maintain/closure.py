@@ -2,6 +2,10 @@
 
 A row is told by its table's oid and its place in it (ctid), which stays the same while the row is
 locked. Rows that would take a protected row along, or that something that stays refers to, stay.
+
+Every statement of this package that reads or writes the tables of users runs with the application's
+search_path (`iacalls_cli.database.search_path`), so operators, functions and types are named with
+their schema throughout.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +17,7 @@ from psycopg import sql
 from iacalls_cli.operations.maintain.protection import Protection
 from iacalls_cli.operations.maintain.references import CASCADE, CHANGES, REFUSALS, ForeignKey, Relation, Schema
 
-NOTHING = sql.SQL("SELECT NULL::oid, NULL::tid WHERE false")
+NOTHING = sql.SQL("SELECT NULL::pg_catalog.oid, NULL::pg_catalog.tid WHERE false")
 
 
 @dataclass(frozen=True)
@@ -79,19 +83,22 @@ class Closure:
             sql.SQL(
                 """gone(root_rel, root, rel, tid) AS MATERIALIZED (
                     SELECT d.root_rel, d.root, d.rel, d.tid FROM doomed AS d
-                     WHERE NOT EXISTS (SELECT FROM kept AS k WHERE k.rel = d.root_rel AND k.tid = d.root))"""
+                     WHERE NOT EXISTS (SELECT FROM kept AS k WHERE k.rel OPERATOR(pg_catalog.=) d.root_rel
+                                                               AND k.tid OPERATOR(pg_catalog.=) d.root))"""
             ),
             sql.SQL("changed(key, root, rel, tid) AS ({})").format(self.changed(earlier)),
-            sql.SQL("settled(is_settled) AS (SELECT (SELECT count(*) FROM {}) = (SELECT count(*) FROM {}))").format(
-                level(rounds), level(max(0, rounds - 1))
-            ),
+            sql.SQL(
+                "settled(is_settled) AS (SELECT (SELECT pg_catalog.count(*) FROM {}) OPERATOR(pg_catalog.=)"
+                " (SELECT pg_catalog.count(*) FROM {}))"
+            ).format(level(rounds), level(max(0, rounds - 1))),
         ]
         return sql.SQL("WITH RECURSIVE {}").format(sql.SQL(",\n").join(parts))
 
     def children(self, key: ForeignKey) -> sql.Composed:
         """FROM and WHERE for the rows c that refer to a row of `d` by a foreign key."""
         return sql.SQL(
-            "FROM {parent} AS p, {child} AS c WHERE p.tableoid = d.rel AND p.ctid = d.tid AND {join}"
+            "FROM {parent} AS p, {child} AS c"
+            " WHERE p.tableoid OPERATOR(pg_catalog.=) d.rel AND p.ctid OPERATOR(pg_catalog.=) d.tid AND {join}"
         ).format(
             parent=self.schema.relations[key.parent].only,
             child=self.schema.relations[key.child].only,
@@ -111,15 +118,20 @@ class Closure:
     def blocked(self, earlier: sql.Composable | None) -> sql.Composable:
         """The roots that stay, with the reason: of a row that refers to what they take along also which it is."""
         parts = [*self.protected(), *self.referred(earlier)]
-        nothing = sql.SQL("SELECT NULL::oid, NULL::tid, NULL::oid, NULL::tid, 0, NULL::text WHERE false")
+        nothing = sql.SQL(
+            "SELECT NULL::pg_catalog.oid, NULL::pg_catalog.tid, NULL::pg_catalog.oid, NULL::pg_catalog.tid, 0,"
+            " NULL::pg_catalog.text WHERE false"
+        )
         return sql.SQL(" UNION ALL ").join(parts) if parts else nothing
 
     def protected(self) -> Iterator[sql.Composable]:
         """The roots that would take a protected row along."""
         for rank, protection in enumerate(self.protections):
             yield sql.SQL(
-                "SELECT d.root_rel, d.root, NULL::oid, NULL::tid, {rank}, {reason}::text"
-                " FROM doomed AS d JOIN {table} AS own ON own.tableoid = d.rel AND own.ctid = d.tid WHERE {condition}"
+                "SELECT d.root_rel, d.root, NULL::pg_catalog.oid, NULL::pg_catalog.tid, {rank},"
+                " {reason}::pg_catalog.text"
+                " FROM doomed AS d JOIN {table} AS own ON own.tableoid OPERATOR(pg_catalog.=) d.rel"
+                " AND own.ctid OPERATOR(pg_catalog.=) d.tid WHERE {condition}"
             ).format(
                 rank=sql.Literal(rank),
                 reason=sql.Literal(protection.reason),
@@ -137,28 +149,34 @@ class Closure:
             there = still_there("c", earlier)
             if not self.is_emptied(key):  # it stays, whichever it is
                 yield sql.SQL(
-                    "SELECT d.root_rel, d.root, NULL::oid, NULL::tid, 9, {}::text FROM doomed AS d"
+                    "SELECT d.root_rel, d.root, NULL::pg_catalog.oid, NULL::pg_catalog.tid, 9,"
+                    " {}::pg_catalog.text FROM doomed AS d"
                     " WHERE EXISTS (SELECT FROM ({}) AS c(rel, tid) WHERE {})"
                 ).format(reason, rows, there)
                 continue
             yield sql.SQL(
-                "SELECT d.root_rel, d.root, c.rel, c.tid, 9, {}::text FROM doomed AS d, LATERAL ({}) AS c(rel, tid)"
-                " WHERE {} AND NOT EXISTS (SELECT FROM doomed AS o WHERE o.root_rel = d.root_rel AND o.root = d.root"
-                " AND o.rel = c.rel AND o.tid = c.tid)"
+                "SELECT d.root_rel, d.root, c.rel, c.tid, 9, {}::pg_catalog.text"
+                " FROM doomed AS d, LATERAL ({}) AS c(rel, tid)"
+                " WHERE {} AND NOT EXISTS (SELECT FROM doomed AS o WHERE o.root_rel OPERATOR(pg_catalog.=) d.root_rel"
+                " AND o.root OPERATOR(pg_catalog.=) d.root AND o.rel OPERATOR(pg_catalog.=) c.rel"
+                " AND o.tid OPERATOR(pg_catalog.=) c.tid)"
             ).format(reason, rows, there)
 
     def round(self, number: int) -> sql.Composed:
         """The roots that stay, each with the first reason that applies, knowing those of the round before."""
         not_kept: sql.Composable = sql.SQL("true")
         if number:
-            not_kept = sql.SQL("NOT EXISTS (SELECT FROM {} AS k WHERE k.rel = o.root_rel AND k.tid = o.root)").format(
-                level(number - 1)
-            )
+            not_kept = sql.SQL(
+                "NOT EXISTS (SELECT FROM {} AS k WHERE k.rel OPERATOR(pg_catalog.=) o.root_rel"
+                " AND k.tid OPERATOR(pg_catalog.=) o.root)"
+            ).format(level(number - 1))
         return sql.SQL(
             """{}(rel, tid, reason) AS MATERIALIZED (
-                SELECT b.root_rel, b.root, (array_agg(b.reason ORDER BY b.rank, b.reason))[1] FROM blocked AS b
+                SELECT b.root_rel, b.root, (pg_catalog.array_agg(b.reason ORDER BY b.rank, b.reason))[1]
+                  FROM blocked AS b
                  WHERE b.rel IS NULL
-                    OR NOT EXISTS (SELECT FROM doomed AS o WHERE o.rel = b.rel AND o.tid = b.tid AND {})
+                    OR NOT EXISTS (SELECT FROM doomed AS o WHERE o.rel OPERATOR(pg_catalog.=) b.rel
+                                                             AND o.tid OPERATOR(pg_catalog.=) b.tid AND {})
                  GROUP BY b.root_rel, b.root)"""
         ).format(level(number), not_kept)
 
@@ -166,9 +184,10 @@ class Closure:
         """The rows that only lose their reference to a row that goes."""
         changes = [
             sql.SQL(
-                "SELECT {key}::bigint, d.root, c.rel, c.tid FROM gone AS d, "
+                "SELECT {key}::pg_catalog.int8, d.root, c.rel, c.tid FROM gone AS d, "
                 " LATERAL (SELECT c.tableoid, c.ctid {children}) AS c(rel, tid)"
-                " WHERE {there} AND NOT EXISTS (SELECT FROM gone AS g WHERE g.rel = c.rel AND g.tid = c.tid)"
+                " WHERE {there} AND NOT EXISTS (SELECT FROM gone AS g WHERE g.rel OPERATOR(pg_catalog.=) c.rel"
+                " AND g.tid OPERATOR(pg_catalog.=) c.tid)"
             ).format(key=sql.Literal(key.oid), children=self.children(key), there=still_there("c", earlier))
             for key in self.keys
             if key.action in CHANGES
@@ -176,7 +195,10 @@ class Closure:
         return (
             sql.SQL(" UNION ").join(changes)
             if changes
-            else sql.SQL("SELECT NULL::bigint, NULL::tid, NULL::oid, NULL::tid WHERE false")
+            else sql.SQL(
+                "SELECT NULL::pg_catalog.int8, NULL::pg_catalog.tid, NULL::pg_catalog.oid, NULL::pg_catalog.tid"
+                " WHERE false"
+            )
         )
 
 
@@ -189,9 +211,10 @@ def still_there(alias: str, earlier: sql.Composable | None) -> sql.Composable:
     """Whether a row under an alias is not among those that are gone before."""
     if earlier is None:
         return sql.SQL("true")
-    return sql.SQL("NOT EXISTS (SELECT FROM earlier AS e WHERE e.rel = {0}.rel AND e.tid = {0}.tid)").format(
-        sql.Identifier(alias)
-    )
+    return sql.SQL(
+        "NOT EXISTS (SELECT FROM earlier AS e WHERE e.rel OPERATOR(pg_catalog.=) {0}.rel"
+        " AND e.tid OPERATOR(pg_catalog.=) {0}.tid)"
+    ).format(sql.Identifier(alias))
 
 
 def union(parts: Sequence[sql.Composable]) -> sql.Composable:

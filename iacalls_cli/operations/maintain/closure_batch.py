@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
+from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.batch import Batch, Counts
 from iacalls_cli.operations.maintain.plan import kept_condition
 from iacalls_cli.operations.maintain.ranges import Range
 from iacalls_cli.operations.maintain.references import Relation
+from iacalls_cli.operations.maintain.writer import OpenFile
 
 STEADY_TRIES = 10
 # By table: the places of its rows, each with the places of the old rows that they hang on.
@@ -32,27 +34,36 @@ class ClosureBatch(Batch):
 
     def delete(self, relation: Relation, piece: Range, *, skips: bool) -> Counts:
         """Delete the old rows of a range with all that hangs on them, but those that may not go or are in use."""
-        roots, in_use = self.roots(relation, piece)
-        if not roots:
-            return Counts(in_use=in_use)
-        taken, more_in_use = self.lock(relation, roots)
+        with application_path(self.connection):
+            roots, in_use = self.roots(relation, piece)
+            if not roots:
+                return Counts(in_use=in_use)
+            taken, more_in_use = self.lock(relation, roots)
         counts = Counts(changed=taken.references, in_use=in_use + more_in_use, referred=taken.kept)
         if not taken.gone:
             return counts
         schema = self.plan.closure.schema
         order = {top: number for number, top in enumerate(schema.deletion_order(self.plan.bound.oid))}
         tables = sorted(taken.gone, key=lambda oid: order[schema.relations[oid].top])
+        archived: list[tuple[OpenFile, int, Collection[str]]] = []
         if self.writer is not None:
-            for oid in tables:
-                self.archive(schema.relations[oid], taken.gone[oid], "deleted")
-            for oid in sorted(taken.changed):
-                self.archive(schema.relations[oid], taken.changed[oid], "changed")
-        self.remove({oid: taken.gone[oid] for oid in tables}, counts)
+            archived += [(self.open_file(schema.relations[oid], "deleted"), oid, taken.gone[oid]) for oid in tables]
+            archived += [
+                (self.open_file(schema.relations[oid], "changed"), oid, taken.changed[oid])
+                for oid in sorted(taken.changed)
+            ]
+        for file, oid, places in archived:
+            with self.reading_path(schema.relations[oid]):
+                self.archive(schema.relations[oid], places, file)
+        with application_path(self.connection):
+            self.remove({oid: taken.gone[oid] for oid in tables}, counts)
+            # What waits for the commit would run with another search_path.
+            self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return counts
 
     def roots(self, relation: Relation, piece: Range) -> tuple[list[str], int]:
         """The places of the old rows of a range that could be locked, and how many are in use."""
-        places = sql.SQL("SELECT {}.ctid::text {}").format(self.alias, self.old(relation, piece))
+        places = sql.SQL("SELECT {}.ctid::pg_catalog.text {}").format(self.alias, self.old(relation, piece))
         found = {place for (place,) in self.connection.execute(places)}
         if not found:
             return [], 0
@@ -84,7 +95,10 @@ class ClosureBatch(Batch):
 
     def lock_rows(self, oid: int, places: Collection[str], strength: str) -> set[str]:
         """Lock rows that nobody uses; returns their places."""
-        statement = sql.SQL("SELECT c.ctid::text FROM ONLY {} AS c WHERE c.ctid = ANY ({}::tid[]) {} SKIP LOCKED")
+        statement = sql.SQL(
+            "SELECT c.ctid::pg_catalog.text FROM ONLY {} AS c"
+            " WHERE c.ctid OPERATOR(pg_catalog.=) ANY ({}::pg_catalog.tid[]) {} SKIP LOCKED"
+        )
         return {
             place
             for (place,) in self.connection.execute(
@@ -96,15 +110,16 @@ class ClosureBatch(Batch):
 
     def look(self, relation: Relation, roots: Collection[str]) -> Taken:
         """All that goes with the roots now."""
-        start = sql.SQL("SELECT {}::oid, place FROM unnest({}::tid[]) AS place").format(
-            sql.Literal(relation.oid), sql.Literal(list(roots))
-        )
+        start = sql.SQL(
+            "SELECT {}::pg_catalog.oid, place FROM pg_catalog.unnest({}::pg_catalog.tid[]) AS place"
+        ).format(sql.Literal(relation.oid), sql.Literal(list(roots)))
         rounds = 1
         while True:
             statement = sql.SQL(
-                "{} SELECT 'gone', 0::bigint, rel::bigint, tid::text, root::text FROM gone UNION ALL"
-                " SELECT 'changed', key, rel::bigint, tid::text, root::text FROM changed UNION ALL"
-                " SELECT 'kept', 0, 0, tid::text, NULL FROM kept UNION ALL"
+                "{} SELECT 'gone', 0::pg_catalog.int8, rel::pg_catalog.int8, tid::pg_catalog.text,"
+                " root::pg_catalog.text FROM gone UNION ALL SELECT 'changed', key, rel::pg_catalog.int8,"
+                " tid::pg_catalog.text, root::pg_catalog.text FROM changed UNION ALL"
+                " SELECT 'kept', 0, 0, tid::pg_catalog.text, NULL FROM kept UNION ALL"
                 " SELECT 'unsettled', 0, 0, NULL, NULL FROM settled WHERE NOT is_settled"
             ).format(self.plan.closure.with_roots(start, rounds))
             taken, references, is_settled = Taken(), set(), True
@@ -123,12 +138,11 @@ class ClosureBatch(Batch):
                 return taken
             rounds *= 2
 
-    def archive(self, relation: Relation, places: Collection[str], action: str) -> None:
+    def archive(self, relation: Relation, places: Collection[str], file: OpenFile) -> None:
         """Archive rows by their places."""
-        file = self.open_file(relation, action)
-        statement = sql.SQL("SELECT {} FROM ONLY {} AS c WHERE c.ctid = ANY ({}::tid[])").format(
-            self.values(relation, sql.Identifier("c")), relation.identifier, sql.Literal(list(places))
-        )
+        statement = sql.SQL(
+            "SELECT {} FROM ONLY {} AS c WHERE c.ctid OPERATOR(pg_catalog.=) ANY ({}::pg_catalog.tid[])"
+        ).format(self.values(relation, sql.Identifier("c")), relation.identifier, sql.Literal(list(places)))
         if self.copy(statement, file) != len(places):
             raise DatabaseError(f"rows of {relation} changed while they were archived", "try again")
 
@@ -146,7 +160,8 @@ class ClosureBatch(Batch):
             name = sql.Identifier(f"deleted_{oid}")
             deletes.append(
                 sql.SQL(
-                    "{} AS (DELETE FROM ONLY {} AS {alias} WHERE {alias}.ctid = ANY ({}::tid[]) RETURNING {})"
+                    "{} AS (DELETE FROM ONLY {} AS {alias}"
+                    " WHERE {alias}.ctid OPERATOR(pg_catalog.=) ANY ({}::pg_catalog.tid[]) RETURNING {})"
                 ).format(
                     name,
                     schema.relations[oid].identifier,
@@ -156,9 +171,9 @@ class ClosureBatch(Batch):
                 )
             )
             results.append(
-                sql.SQL("SELECT {}::bigint, count(*), count(*) FILTER (WHERE is_old) FROM {}").format(
-                    sql.Literal(oid), name
-                )
+                sql.SQL(
+                    "SELECT {}::pg_catalog.int8, pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE is_old) FROM {}"
+                ).format(sql.Literal(oid), name)
             )
         statement = sql.SQL("WITH {} {}").format(sql.SQL(", ").join(deletes), sql.SQL(" UNION ALL ").join(results))
         for oid, rows, old_rows in self.connection.execute(statement):

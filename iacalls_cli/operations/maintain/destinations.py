@@ -1,16 +1,19 @@
 """The live tables that an archive's rows come from, and whether they can come back there."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError, IacallsError
-from iacalls_cli.operations.maintain.access import OWNERS_ROLE
+from iacalls_cli.operations.maintain.access import OWNERS_ROLE, row_security_hint
 from iacalls_cli.operations.maintain.archive import ArchivedFile, ArchiveManifest, Part
 from iacalls_cli.operations.maintain.references import CHANGES, ForeignKey, Relation, Schema
+from iacalls_cli.operations.maintain.safeguards import require_keys, require_updates
 from iacalls_cli.queries import load_query
 
 # The column that a trigger of the schema sets at every update.
@@ -22,7 +25,8 @@ class Destination:
     """A file of an archive and its live table.
 
     `written` are its columns without generated ones; `others` those that losing a reference leaves as they are;
-    `is_retyped` says that a column has another type now. `keys` are its foreign keys, `triggers` its own ones.
+    `is_retyped` says that a column has another type now; `equality` has the operator of each column.
+    `keys` are its foreign keys, `triggers` its own ones.
     """
 
     file: ArchivedFile
@@ -31,6 +35,7 @@ class Destination:
     written: tuple[str, ...]
     others: tuple[str, ...]
     is_retyped: bool
+    equality: Mapping[str, str]
     keys: tuple[ForeignKey, ...]
     triggers: tuple[dict[str, Any], ...]
     # Rows of this file may have lost a reference before they went themselves.
@@ -78,6 +83,9 @@ def find_destinations(
         )
     for destination in destinations:
         require_rights(connection, destination)
+        require_keys(connection, "", destination.keys, checks_only=True)
+        if destination.file.action == "changed":
+            require_updates(connection, destination.relation, destination.changing)
     return destinations
 
 
@@ -99,7 +107,7 @@ def make_destination(
             )
     written = tuple(name for name in file.columns if not live[name]["is_generated"])
     heritage = schema.heritage(relation)
-    keys = tuple(key for key in schema.foreign_keys if key.child in heritage)
+    keys = tuple(with_defaults(connection, key) for key in schema.foreign_keys if key.child in heritage)
     lost = {name for key in keys if key.action in CHANGES for name in key.changed} | {TOUCHED}
     return Destination(
         file=file,
@@ -108,11 +116,22 @@ def make_destination(
         written=written,
         others=tuple(name for name in written if name not in lost),
         is_retyped=any(live[name]["type"] != kind for name, kind in zip(file.columns, file.types, strict=True)),
+        equality={name: row["equals"] for name, row in live.items()},
         keys=keys,
         triggers=tuple(fetch(connection, load_query("maintain/own-triggers"), {"oid": relation.oid})),
         is_changed_too=is_changed_too and file.action == "deleted",
         refers_to_itself=any(schema.relations[key.parent].top == relation.top for key in keys),
     )
+
+
+def with_defaults(connection: Connection, key: ForeignKey) -> ForeignKey:
+    """A foreign key whose ON DELETE SET DEFAULT values can be read with the application's search_path."""
+    if CHANGES.get(key.action) != "set default":
+        return key
+    with database_errors(), connection.transaction(), application_path(connection):
+        rows = fetch(connection, load_query("maintain/column-defaults"), {"oid": key.child})
+    values = {row["name"]: row["value"] for row in rows}
+    return replace(key, lost=tuple(values.get(name, "NULL") for name in key.changed))
 
 
 def require_rights(connection: Connection, destination: Destination) -> None:
@@ -124,7 +143,10 @@ def require_rights(connection: Connection, destination: Destination) -> None:
     if missing := [name for right, name in wanted.items() if not access[right]]:
         raise DatabaseError(f"the role {connection.info.user} lacks {', '.join(missing)} on {relation}", OWNERS_ROLE)
     if access["has_row_security"]:
-        raise DatabaseError(f"row security hides rows of {relation} from this role", OWNERS_ROLE)
+        raise DatabaseError(
+            f"row security hides rows of {relation} from this role",
+            row_security_hint(access["quoted"], is_owner=access["is_owner"], is_forced=access["is_forced"]),
+        )
     if access["write_rule"]:
         raise DatabaseError(
             f"the rule {access['write_rule']} on {relation} turns what is written into something else",

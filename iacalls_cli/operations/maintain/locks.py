@@ -63,7 +63,7 @@ def unhurried(connection: Connection, lock_timeout: str | None = None) -> Iterat
 def set_limit(connection: Connection, name: str, value: str) -> None:
     """Set one setting of a session."""
     with database_errors():
-        connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+        connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
 
 
 def try_for_lock(action: Callable[[], None], pause: Pause = time.sleep, cancelled_for: CancelledFor = nobody) -> None:

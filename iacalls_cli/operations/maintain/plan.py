@@ -1,6 +1,7 @@
 """What a cleanup would do, counted: rows and bytes, what goes with them, what changes, what stays and why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from psycopg import sql
@@ -8,11 +9,19 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.search_path import application_path
+from iacalls_cli.errors import ConnectionFailed, IacallsError
 from iacalls_cli.operations.maintain.access import require_access, require_places
 from iacalls_cli.operations.maintain.closure import Closure, union
-from iacalls_cli.operations.maintain.protection import Protection, read_protections
+from iacalls_cli.operations.maintain.protection import Activity, Stuck, read_protections
 from iacalls_cli.operations.maintain.references import CASCADE, CHANGES, Schema, read_schema
-from iacalls_cli.operations.maintain.rules import BoundRule, naming_filter
+from iacalls_cli.operations.maintain.rules import BoundRule, Rule, naming_filter
+from iacalls_cli.operations.maintain.safeguards import (
+    require_keys,
+    require_origin,
+    require_permitted,
+    warn_of_cleanup,
+)
 from iacalls_cli.queries import load_query
 
 # The header of a row and its pointer on the page, both aligned.
@@ -65,11 +74,26 @@ class RulePlan:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A rule that cannot be carried out, and why; the others are."""
+
+    rule: Rule
+    error: IacallsError
+
+
+@dataclass(frozen=True)
 class CleanupPlan:
-    """All rules' plans, in the order in which they run."""
+    """All rules' plans, in the order in which they run.
+
+    `stuck` are batches and campaigns that are not protected although their state is open; `warnings` are of
+    the code of others that would run as a superuser.
+    """
 
     schema: Schema
     rules: tuple[RulePlan, ...]
+    refused: tuple[Refused, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -77,36 +101,67 @@ class CleanupPlan:
         return sum(rule.rows + sum(e.rows for e in rule.effects if e.action == "delete") for rule in self.rules)
 
 
-def plan_cleanup(connection: Connection, rules: Sequence[BoundRule]) -> CleanupPlan:
+def plan_cleanup(
+    connection: Connection, rules: Sequence[BoundRule], activity: Activity, refused: Sequence[Refused] = ()
+) -> CleanupPlan:
     """Count what the rules would do one after the other, all in one snapshot; nothing can be changed.
 
-    What two rules would take goes with the first of them, and is counted there. Raises `DatabaseError`
-    where a rule cannot be carried out, before any of them is.
+    What two rules would take goes with the first of them, and is counted there. A rule that cannot be carried
+    out is added to those that were `refused` before. Raises `DatabaseError` where none is left, or where the
+    session itself is not fit for it.
     """
     plans: list[RulePlan] = []
+    failed = list(refused)
     with database_errors(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        require_origin(connection)
         schema = read_schema(connection)
-        protections = read_protections(connection, schema)
+        stuck: dict[Stuck, None] = {}
         for bound in rules:
-            closure = find_closure(connection, schema, protections, bound)
-            meeting = [plan.gone for plan in plans if plan.rows and plan.closure.emptied & closure.looked_at]
-            with naming_filter(bound.rule):
-                plans.append(plan_rule(connection, bound, closure, union(meeting) if meeting else None))
-    return CleanupPlan(schema, tuple(plans))
+            with noting(connection, bound.rule, failed):
+                closure = find_closure(connection, schema, bound)
+                protections, found = read_protections(connection, schema, closure.emptied, activity)
+                closure = replace(closure, protections=protections)
+                meeting = [plan.gone for plan in plans if plan.rows and plan.closure.emptied & closure.looked_at]
+                with naming_filter(bound.rule):
+                    plans.append(plan_rule(connection, bound, closure, union(meeting) if meeting else None))
+                stuck.update(dict.fromkeys(found))
+        warnings = [line for plan in plans if plan.rows for line in warn_of_cleanup(connection, plan.closure)]
+    if failed and not plans:
+        raise failed[0].error
+    return CleanupPlan(schema, tuple(plans), tuple(failed), tuple(stuck), tuple(dict.fromkeys(warnings)))
 
 
-def find_closure(
-    connection: Connection, schema: Schema, protections: Sequence[Protection], bound: BoundRule
-) -> Closure:
+@contextmanager
+def noting(connection: Connection, rule: Rule, failed: list[Refused]) -> Iterator[None]:
+    """Note a rule that cannot be carried out, and let the snapshot go on; a lost connection is raised."""
+    try:
+        with database_errors(), connection.transaction():
+            yield
+    except ConnectionFailed:
+        raise
+    except IacallsError as error:
+        failed.append(Refused(rule, error))
+
+
+def find_closure(connection: Connection, schema: Schema, bound: BoundRule) -> Closure:
     """What hangs on a rule's table; raises `IacallsError` where that cannot be deleted."""
     schema.deletion_order(bound.oid)  # raises where there is none
     closure = Closure(schema, bound.oid, schema.reachable(bound.oid), ())
-    applying = tuple(one for one in protections if schema.relations[one.oid].top in closure.emptied)
-    closure = replace(closure, protections=applying)
     require_access(connection, bound.rule.name, closure)
     require_places(connection, bound.rule.name, closure)
+    require_keys(connection, f"rule {bound.rule.name}: ", closure.keys)
+    require_permitted(connection, bound.rule.name, closure)
     return closure
+
+
+def count_left(connection: Connection, plan: RulePlan) -> int:
+    """How many rows a rule would still delete."""
+    with database_errors(), connection.transaction(), naming_filter(plan.bound.rule):
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if plan.is_simple:
+            return count_simple(connection, plan.bound, plan.closure, None)[0]
+        return count_closure(connection, plan.bound, plan.closure, None)[0][0]
 
 
 def plan_rule(connection: Connection, bound: BoundRule, closure: Closure, earlier: sql.Composable | None) -> RulePlan:
@@ -149,11 +204,15 @@ def count_simple(connection: Connection, bound: BoundRule, closure: Closure, ear
     there: sql.Composable = sql.SQL("true")
     if earlier is not None:
         there = sql.SQL(
-            "NOT EXISTS (SELECT FROM ({}) AS e(rel, tid) WHERE e.rel = {alias}.tableoid AND e.tid = {alias}.ctid)"
+            "NOT EXISTS (SELECT FROM ({}) AS iacalls_e(rel, tid)"
+            " WHERE iacalls_e.rel OPERATOR(pg_catalog.=) {alias}.tableoid"
+            " AND iacalls_e.tid OPERATOR(pg_catalog.=) {alias}.ctid)"
         ).format(earlier, alias=alias)
     statement = sql.SQL(
-        "SELECT count(*) FILTER (WHERE NOT kept), coalesce(sum(size) FILTER (WHERE NOT kept), 0)::bigint,"
-        " min(age) FILTER (WHERE NOT kept)::text, max(age) FILTER (WHERE NOT kept)::text, count(*) FILTER (WHERE kept)"
+        "SELECT pg_catalog.count(*) FILTER (WHERE NOT kept),"
+        " coalesce(pg_catalog.sum(size) FILTER (WHERE NOT kept), 0)::pg_catalog.int8,"
+        " pg_catalog.min(age) FILTER (WHERE NOT kept)::pg_catalog.text,"
+        " pg_catalog.max(age) FILTER (WHERE NOT kept)::pg_catalog.text, pg_catalog.count(*) FILTER (WHERE kept)"
         " FROM (SELECT {age} AS age, {size} AS size, {kept} AS kept FROM {table} AS {alias}"
         " WHERE {old} AND {there}) AS r"
     ).format(
@@ -165,7 +224,7 @@ def count_simple(connection: Connection, bound: BoundRule, closure: Closure, ear
         old=bound.condition,
         there=there,
     )
-    with database_errors():
+    with database_errors(), application_path(connection):
         row = connection.execute(statement).fetchone() or (0, 0, None, None, 0)
     reason = closure.protections[0].reason if closure.protections else ""
     return (*row[:4], (), (Kept(reason, row[4]),) if row[4] else ())
@@ -195,17 +254,23 @@ def count_closure(
     while True:
         statement = sql.SQL(
             """{closure}, gone_rows(rel, tid) AS MATERIALIZED (SELECT DISTINCT rel, tid FROM gone)
-            SELECT 'rule', NULL::bigint, NULL, count(*), coalesce(sum({size}), 0)::bigint,
-                   min({age})::text, max({age})::text
-              FROM {table} AS {alias} JOIN gone_rows AS g ON g.rel = {alias}.tableoid AND g.tid = {alias}.ctid
-              JOIN roots AS r ON r.rel = g.rel AND r.tid = g.tid
+            SELECT 'rule', NULL::pg_catalog.int8, NULL, pg_catalog.count(*),
+                   coalesce(pg_catalog.sum({size}), 0)::pg_catalog.int8,
+                   pg_catalog.min({age})::pg_catalog.text, pg_catalog.max({age})::pg_catalog.text
+              FROM {table} AS {alias}
+              JOIN gone_rows AS iacalls_g ON iacalls_g.rel OPERATOR(pg_catalog.=) {alias}.tableoid
+                                         AND iacalls_g.tid OPERATOR(pg_catalog.=) {alias}.ctid
+              JOIN roots AS iacalls_r ON iacalls_r.rel OPERATOR(pg_catalog.=) iacalls_g.rel
+                                     AND iacalls_r.tid OPERATOR(pg_catalog.=) iacalls_g.tid
             UNION ALL
-            SELECT 'delete', g.rel::bigint, NULL, count(*), NULL, NULL, NULL FROM gone_rows AS g
-             WHERE NOT EXISTS (SELECT FROM roots AS r WHERE r.rel = g.rel AND r.tid = g.tid) GROUP BY g.rel
+            SELECT 'delete', g.rel::pg_catalog.int8, NULL, pg_catalog.count(*), NULL, NULL, NULL FROM gone_rows AS g
+             WHERE NOT EXISTS (SELECT FROM roots AS r WHERE r.rel OPERATOR(pg_catalog.=) g.rel
+                                                        AND r.tid OPERATOR(pg_catalog.=) g.tid) GROUP BY g.rel
             UNION ALL
-            SELECT 'change', key, NULL, count(DISTINCT (rel, tid)), NULL, NULL, NULL FROM changed GROUP BY key
+            SELECT 'change', key, NULL, pg_catalog.count(DISTINCT (rel, tid)), NULL, NULL, NULL
+              FROM changed GROUP BY key
             UNION ALL
-            SELECT 'kept', NULL, reason, count(*), NULL, NULL, NULL FROM kept GROUP BY reason
+            SELECT 'kept', NULL, reason, pg_catalog.count(*), NULL, NULL, NULL FROM kept GROUP BY reason
             UNION ALL
             SELECT 'unsettled', NULL, NULL, 0, NULL, NULL, NULL FROM settled WHERE NOT is_settled"""
         ).format(
@@ -215,7 +280,7 @@ def count_closure(
             alias=alias,
             age=age_of(bound),
         )
-        with database_errors():
+        with database_errors(), application_path(connection):
             found = connection.execute(statement).fetchall()
         if not any(row[0] == "unsettled" for row in found):
             break
@@ -272,10 +337,10 @@ def row_size(connection: Connection, bound: BoundRule) -> sql.Composable:
     """The bytes of a row as stored: asked column by column, since asking for the row unpacks what is compressed."""
     columns = fetch(connection, load_query("maintain/columns"), {"oid": bound.oid})
     sizes = [
-        sql.SQL("coalesce(pg_column_size({}.{}), 0)").format(
+        sql.SQL("coalesce(pg_catalog.pg_column_size({}.{}), 0)").format(
             sql.Identifier(bound.rule.table), sql.Identifier(row["name"])
         )
         for row in columns
         if row["is_stored"]
     ]
-    return sql.SQL(" + ").join([sql.Literal(ROW_BYTES), *sizes])
+    return sql.SQL(" OPERATOR(pg_catalog.+) ").join([sql.Literal(ROW_BYTES), *sizes])

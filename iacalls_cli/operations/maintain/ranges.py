@@ -12,6 +12,7 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.maintain.references import Relation
 from iacalls_cli.queries import load_query
@@ -83,9 +84,10 @@ class TidWalk:
         if width > self.slots:  # whole pages: a page that two transactions write is written twice
             end -= end % self.slots
         end = min(end, self.total)
-        condition = sql.SQL("{row}.ctid >= {start}::tid AND {row}.ctid < {end}::tid").format(
-            row=sql.Identifier(alias), start=self.literal(self.position), end=self.literal(end)
-        )
+        condition = sql.SQL(
+            "{row}.ctid OPERATOR(pg_catalog.>=) {start}::pg_catalog.tid"
+            " AND {row}.ctid OPERATOR(pg_catalog.<) {end}::pg_catalog.tid"
+        ).format(row=sql.Identifier(alias), start=self.literal(self.position), end=self.literal(end))
         return Range(condition, end, 1.0 if end < self.total else 0.0)
 
     def literal(self, position: int) -> sql.Literal:
@@ -98,15 +100,25 @@ class TidWalk:
         self.position = done.end
 
 
-def primary_key(connection: Connection, relation: Relation) -> list[str]:
+@dataclass(frozen=True)
+class KeyColumn:
+    """A column of a primary key, with the operators of its index, by their schema."""
+
+    name: str
+    equals: str
+    greater: str
+    at_most: str
+
+
+def primary_key(connection: Connection, relation: Relation) -> list[KeyColumn]:
     """The columns of a table's primary key; raises `IacallsError` where it has none."""
     columns = fetch(connection, load_query("maintain/columns"), {"oid": relation.oid})
-    key = sorted((row["key_position"], row["name"]) for row in columns if row["key_position"] >= 0)
+    key = sorted((row for row in columns if row["key_position"] >= 0), key=lambda row: int(row["key_position"]))
     if not key:
         raise IacallsError(
             f"{relation} has no primary key, and its rows have no stable places", "give it a primary key"
         )
-    return [name for _, name in key]
+    return [KeyColumn(**{name: row[name] for name in ("name", "equals", "greater", "at_most")}) for row in key]
 
 
 class KeyWalk:
@@ -120,34 +132,55 @@ class KeyWalk:
         self.first_width = float(FIRST_KEYS)
         self.progress = (0, 1)
 
-    def names(self, alias: str) -> sql.Composed:
-        """The key's columns in parentheses."""
-        return sql.SQL("({})").format(sql.SQL(", ").join(sql.Identifier(alias, name) for name in self.key))
+    def after(self, alias: str, values: Sequence[str]) -> sql.Composed:
+        """Whether a row's key is greater than values, which are typed by what they are compared with."""
+        return self.compare(alias, values, [column.greater for column in self.key], "{column} {greater} {value}")
+
+    def up_to(self, alias: str, values: Sequence[str]) -> sql.Composed:
+        """Whether a row's key is at most these values."""
+        return self.compare(alias, values, [column.at_most for column in self.key], "{value} {greater} {column}")
+
+    def compare(self, alias: str, values: Sequence[str], operators: Sequence[str], strict: str) -> sql.Composed:
+        """Compare keys as their index does: as rows, or where the operators are of several schemas one by one."""
+        names = [sql.Identifier(alias, column.name) for column in self.key]
+        if len(set(operators)) == 1:
+            return sql.SQL("({}) {} ({})").format(
+                sql.SQL(", ").join(names), sql.SQL(operators[0]), sql.SQL(", ").join(map(sql.Literal, values))
+            )
+        cases, equal = [], list[sql.Composable]()
+        for number, (name, column, value) in enumerate(zip(names, self.key, map(sql.Literal, values), strict=True)):
+            parts = {"column": name, "value": value, "greater": sql.SQL(column.greater)}
+            last = sql.SQL("{} {} {}").format(name, sql.SQL(operators[number]), value)
+            own = last if number == len(names) - 1 else sql.SQL(strict).format(**parts)
+            cases.append(sql.SQL("({})").format(sql.SQL(" AND ").join([*equal, own])))
+            equal.append(sql.SQL("{} {} {}").format(name, sql.SQL(column.equals), value))
+        return sql.SQL("({})").format(sql.SQL(" OR ").join(cases))
 
     def next(self, width: float, alias: str) -> Range | None:
         """The next range, of so many keys; None at the end."""
         if self.is_over:
             return None
-        after = sql.SQL("{} > {}").format(self.names(alias), self.values(self.last)) if self.last else sql.SQL("true")
-        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(alias, name)) for name in self.key)
+        after: sql.Composable = sql.SQL("true")
+        if self.last:
+            after = self.after(alias, self.last)
+        texts = sql.SQL(", ").join(
+            sql.SQL("{}::pg_catalog.text").format(sql.Identifier(alias, column.name)) for column in self.key
+        )
         statement = sql.SQL("SELECT {} FROM {} AS {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
             texts,
             self.relation.only,
             sql.Identifier(alias),
             after,
-            sql.SQL(", ").join(sql.Identifier(alias, name) for name in self.key),
+            sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in self.key),
             sql.Literal(int(width)),
         )
-        with database_errors():
+        with database_errors(), self.connection.transaction(), application_path(self.connection):
             end = self.connection.execute(statement).fetchone()
         condition = sql.SQL("{} AND {}").format(
-            after, sql.SQL("{} <= {}").format(self.names(alias), self.values(end)) if end else sql.SQL("true")
+            after,
+            self.up_to(alias, end) if end else sql.SQL("true"),
         )
         return Range(condition, end, 1.0 if end else 0.0)
-
-    def values(self, texts: Sequence[str]) -> sql.Composed:
-        """A key's values, typed by what they are compared with."""
-        return sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, texts)))
 
     def advance(self, done: Range) -> None:
         """Go on behind a range."""

@@ -21,13 +21,15 @@ class Relation:
     """A table. `line` are itself and the tables it is a partition or an inheriting child of.
 
     `top` is the topmost of these; of tables that have several such parents, one for all they are connected with.
-    `has_tids` says that ranges of places can be read alone; rows that are spread over servers have no places at all.
+    `quoted` is its name as people type it in SQL. `has_tids` says that ranges of places can be read alone;
+    rows that are spread over servers have no places at all.
     """
 
     oid: int
     schema: str
     name: str
     kind: str
+    quoted: str
     has_tids: bool
     is_spread: bool
     line: tuple[int, ...]

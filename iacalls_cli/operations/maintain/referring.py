@@ -7,7 +7,7 @@ from psycopg import sql
 
 from iacalls_cli.operations.maintain.destinations import TOUCHED
 from iacalls_cli.operations.maintain.references import ForeignKey
-from iacalls_cli.operations.maintain.staging import PLACE, STAGED, Outcome, Staging, content
+from iacalls_cli.operations.maintain.staging import PLACE, STAGED, Outcome, Staging, content, same_text, same_value
 
 GONE = "it is gone"
 ELSEWHERE = "it refers to something else now"
@@ -56,9 +56,12 @@ class Referring(Staging):
         self.connection.execute(
             sql.SQL(
                 "UPDATE {staged} AS c SET {place} = m.place FROM ("
-                " SELECT {there} AS content, min(t.ctid) AS place FROM ONLY {table} AS t"
-                "  WHERE {there} IN (SELECT {row} FROM {staged} AS c) GROUP BY 1 HAVING count(*) = 1) AS m"
-                " WHERE m.content = {row} AND (SELECT count(*) FROM {staged} AS o WHERE {other} = {row}) = 1"
+                " SELECT {there} AS content, pg_catalog.min(t.ctid) AS place FROM ONLY {table} AS t"
+                "  WHERE {there} OPERATOR(pg_catalog.=) ANY (SELECT {row} FROM {staged} AS c)"
+                "  GROUP BY 1 HAVING pg_catalog.count(*) OPERATOR(pg_catalog.=) 1) AS m"
+                " WHERE m.content OPERATOR(pg_catalog.=) {row}"
+                " AND (SELECT pg_catalog.count(*) FROM {staged} AS o WHERE {other} OPERATOR(pg_catalog.=) {row})"
+                " OPERATOR(pg_catalog.=) 1"
             ).format(
                 staged=STAGED,
                 place=PLACE,
@@ -71,7 +74,11 @@ class Referring(Staging):
 
     def same_row(self) -> sql.Composed:
         """Whether the live row t is that of the staged row c."""
-        return self.same_key() if self.destination.file.key else sql.SQL("t.ctid = c.{}").format(PLACE)
+        return (
+            self.same_key()
+            if self.destination.file.key
+            else sql.SQL("t.ctid OPERATOR(pg_catalog.=) c.{}").format(PLACE)
+        )
 
     def exists(self, conditions: Sequence[sql.Composable]) -> sql.Composed:
         """Whether the live row t of a staged row c fulfils one of the conditions."""
@@ -81,15 +88,13 @@ class Referring(Staging):
 
     def is_wanting(self, key: ForeignKey) -> sql.Composed:
         """Whether the row lost this reference with a row of the archive, and does not have it again."""
-        differs = [
-            sql.SQL("t.{0}::text IS DISTINCT FROM c.{0}::text").format(sql.Identifier(name)) for name in key.changed
-        ]
+        differs = [sql.SQL("NOT {}").format(same_text(name)) for name in key.changed]
         return sql.SQL("({} AND ({}))").format(self.parents.has(key, back=False), sql.SQL(" OR ").join(differs))
 
     def is_lost(self, key: ForeignKey) -> sql.Composed:
         """Whether the row has what is left of a lost reference."""
         left = [
-            sql.SQL("t.{} IS NOT DISTINCT FROM ({})").format(sql.Identifier(name), sql.SQL(value))
+            same_value(sql.Identifier("t", name), sql.SQL(f"({value})"))
             for name, value in zip(key.changed, key.lost, strict=True)
         ]
         return sql.SQL("({})").format(sql.SQL(" AND ").join(left))
@@ -107,7 +112,7 @@ class Referring(Staging):
         if TOUCHED in self.destination.written:
             others = self.destination.others
             values.append(
-                sql.SQL("{0} = CASE WHEN {1} = {2} THEN c.{0} ELSE t.{0} END").format(
+                sql.SQL("{0} = CASE WHEN {1} OPERATOR(pg_catalog.=) {2} THEN c.{0} ELSE t.{0} END").format(
                     sql.Identifier(TOUCHED), content(others, "t"), content(others, "c")
                 )
             )

@@ -9,6 +9,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
 from iacalls_cli.operations.maintain.indexes import IndexState
 from iacalls_cli.operations.maintain.leftovers import drop_copies
 from iacalls_cli.operations.maintain.locks import (
@@ -96,7 +97,7 @@ def rebuild(worker: Worker[IndexState], index: IndexState, wait: str) -> tuple[s
         holders = name_lock_holders(connection, index.table_oid)
         return lock_problem(error, holders, worker.cancelled_for()), False
     try:
-        with unhurried(connection, wait), database_errors():
+        with unhurried(connection, wait), index_path(connection), database_errors():
             connection.execute(statement)
     except DatabaseError as error:
         if error.sqlstate == LOCK_NOT_AVAILABLE:
@@ -104,7 +105,8 @@ def rebuild(worker: Worker[IndexState], index: IndexState, wait: str) -> tuple[s
             return f"waited {wait} for {whom}, which uses the table or has an older snapshot", False
         made_way = worker.cancelled_for()
         is_passing = error.sqlstate == DEADLOCK or (error.sqlstate == CANCELLED and made_way != "")
-        return lock_problem(error, "", made_way), is_passing
+        missing = explain_missing_name(connection, index.table_oid, error)
+        return missing or lock_problem(error, "", made_way), is_passing
     return "", False
 
 

@@ -6,7 +6,19 @@ from psycopg import sql
 
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
-from iacalls_cli.operations.maintain.staging import LIVE, NUMBER, REASON, SEEN, STAGED, Outcome, Staging, content, names
+from iacalls_cli.operations.maintain.staging import (
+    LIVE,
+    NUMBER,
+    REASON,
+    SEEN,
+    STAGED,
+    Outcome,
+    Staging,
+    content,
+    names,
+    same_text,
+    same_value,
+)
 from iacalls_cli.queries import load_query
 
 TAKEN = "another row has this key, or this one was changed since"
@@ -51,7 +63,7 @@ class Returning(Staging):
         statement = sql.SQL(
             "UPDATE {staged} AS u SET {reason} = r.reason FROM ("
             "SELECT c.ctid AS place, {reasons} AS reason FROM {staged} AS c WHERE c.{reason} IS NULL"
-            ") AS r WHERE u.ctid = r.place AND r.reason IS NOT NULL"
+            ") AS r WHERE u.ctid OPERATOR(pg_catalog.=) r.place AND r.reason IS NOT NULL"
         ).format(staged=STAGED, reason=REASON, reasons=self.reasons())
         return self.connection.execute(statement).rowcount
 
@@ -76,11 +88,12 @@ class Returning(Staging):
         """Whether a staged row c is not in the table as it was."""
         compared = self.destination.compared
         if not self.destination.file.key:
-            return sql.SQL("NOT EXISTS (SELECT FROM {} AS l WHERE l.content = {} AND l.rows >= c.{})").format(
-                LIVE, content(compared, "c"), NUMBER
-            )
+            return sql.SQL(
+                "NOT EXISTS (SELECT FROM {} AS l WHERE l.content OPERATOR(pg_catalog.=) {}"
+                " AND l.rows OPERATOR(pg_catalog.>=) c.{})"
+            ).format(LIVE, content(compared, "c"), NUMBER)
         references = [sql.SQL(" AND {}").format(one) for one in self.same_references()]
-        return sql.SQL("NOT EXISTS (SELECT FROM ONLY {} AS t WHERE {} AND {} = {}{})").format(
+        return sql.SQL("NOT EXISTS (SELECT FROM ONLY {} AS t WHERE {} AND {} OPERATOR(pg_catalog.=) {}{})").format(
             self.destination.relation.identifier,
             self.same_key(),
             content(compared, "t"),
@@ -93,8 +106,8 @@ class Returning(Staging):
         if not self.destination.is_changed_too:
             return []
         return [
-            sql.SQL("(c.{0} IS NULL OR c.{0} = ({1}) OR t.{0}::text = c.{0}::text)").format(
-                sql.Identifier(name), sql.SQL(value)
+            sql.SQL("(c.{0} IS NULL OR {1} OR {2})").format(
+                sql.Identifier(name), same_value(sql.Identifier("c", name), sql.SQL(f"({value})")), same_text(name)
             )
             for key in self.destination.changing
             for name, value in zip(key.changed, key.lost, strict=True)
@@ -105,14 +118,17 @@ class Returning(Staging):
         row = content(self.destination.compared, "c")
         self.connection.execute(
             sql.SQL(
-                "UPDATE {staged} AS u SET {number} = n.number + n.earlier FROM ("
-                " SELECT c.ctid AS place, row_number() OVER (PARTITION BY {row}) AS number,"
-                "        coalesce((SELECT sum(s.rows) FROM {seen} AS s WHERE s.content = {row}), 0) AS earlier"
-                "   FROM {staged} AS c) AS n WHERE u.ctid = n.place"
+                "UPDATE {staged} AS u SET {number} = n.number OPERATOR(pg_catalog.+) n.earlier FROM ("
+                " SELECT c.ctid AS place, pg_catalog.row_number() OVER (PARTITION BY {row}) AS number,"
+                "        coalesce((SELECT pg_catalog.sum(s.rows) FROM {seen} AS s"
+                "                   WHERE s.content OPERATOR(pg_catalog.=) {row}), 0)::pg_catalog.int8 AS earlier"
+                "   FROM {staged} AS c) AS n WHERE u.ctid OPERATOR(pg_catalog.=) n.place"
             ).format(staged=STAGED, number=NUMBER, row=row, seen=SEEN)
         )
         self.connection.execute(
-            sql.SQL("INSERT INTO {} SELECT {row}, count(*) FROM {} AS c GROUP BY 1").format(SEEN, STAGED, row=row)
+            sql.SQL("INSERT INTO {} SELECT {row}, pg_catalog.count(*) FROM {} AS c GROUP BY 1").format(
+                SEEN, STAGED, row=row
+            )
         )
 
     def count_live(self) -> None:
@@ -120,8 +136,8 @@ class Returning(Staging):
         self.connection.execute(sql.SQL("TRUNCATE {}").format(LIVE))
         self.connection.execute(
             sql.SQL(
-                "INSERT INTO {live} SELECT {there}, count(*) FROM ONLY {table} AS t"
-                " WHERE {there} IN (SELECT {row} FROM {staged} AS c) GROUP BY 1"
+                "INSERT INTO {live} SELECT {there}, pg_catalog.count(*) FROM ONLY {table} AS t"
+                " WHERE {there} OPERATOR(pg_catalog.=) ANY (SELECT {row} FROM {staged} AS c) GROUP BY 1"
             ).format(
                 live=LIVE,
                 there=content(self.destination.compared, "t"),
@@ -160,7 +176,7 @@ class Returning(Staging):
                     sql.Literal(f"another row has the same {told}"),
                 )
             )
-        return sql.SQL("CASE {} END").format(sql.SQL(" ").join(cases)) if cases else sql.SQL("NULL::text")
+        return sql.SQL("CASE {} END").format(sql.SQL(" ").join(cases)) if cases else sql.SQL("NULL::pg_catalog.text")
 
     def is_taken(self, expressions: list[str], operators: list[str], predicate: str) -> sql.Composed:
         """Whether a live row has what a unique index compares of a staged row c."""

@@ -8,25 +8,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
+import psycopg
 from psycopg import sql
 
 from iacalls_cli.config.maintain import BUILT_IN, RuleSettings
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
+from iacalls_cli.database.search_path import application_path
+from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError, UsageError
 from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.maintain.access import RIGHTS, require_rights
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 
 DAYS, FAILED_CALL_DAYS = 30, 60
+# A filter of ours; those of the config file are their writer's own SQL.
+FAILED_CALLS = "status OPERATOR(pg_catalog.=) 'failed'"
 AGE_TYPES = ("timestamp without time zone", "timestamp with time zone", "date")
 # Deleting a client sets call_records.client_id to NULL, and the trigger makes updated_at of
 # calls that are 90 days old today's.
 NEVER_AN_AGE = "updated_at"
 # A text that is no number, a division by zero: the message may name the value. And what a function that writes meets.
 DATA_EXCEPTION, READ_ONLY = "22", "25006"
+# The name of a filter as the column of a view; quoted always.
+CONDITION = sql.Identifier("iacalls condition")
 
 
 @dataclass(frozen=True)
@@ -47,24 +53,28 @@ class Rule:
 
 @dataclass(frozen=True)
 class BoundRule:
-    """A rule on the live schema: its table's oid, and the cut-off in the age column's own terms."""
+    """A rule on the live schema: its table's oid, and the cut-off in the age column's own terms.
+
+    `filter` is the rule's, as it has to be written where names are found by the application's search_path.
+    """
 
     rule: Rule
     oid: int
     age_type: str
     cut_off: datetime
     stored_cut_off: str
+    filter: str = ""
 
     @property
     def condition(self) -> sql.Composed:
         """What is old, as SQL over an alias that is the table's own name."""
-        age = sql.SQL("{}.{} < {}::{}").format(
+        age = sql.SQL("{}.{} OPERATOR(pg_catalog.<) {}::{}").format(
             sql.Identifier(self.rule.table),
             sql.Identifier(self.rule.age_column),
             sql.Literal(self.stored_cut_off),
             sql.SQL(self.age_type),
         )
-        return sql.SQL("{} AND {}").format(age, as_condition(self.rule.filter)) if self.rule.filter else age
+        return sql.SQL("{} AND {}").format(age, as_condition(self.filter)) if self.filter else age
 
 
 def as_condition(text: str) -> sql.SQL:
@@ -78,7 +88,7 @@ def built_in_rules(days: int | None, failed_call_days: int | None) -> list[Rule]
     calls = timedelta(days=FAILED_CALL_DAYS if failed_call_days is None else failed_call_days)
     return [
         Rule("whatsapp", "public", "whatsapp_conversations", "created_at", conversations),
-        Rule("failed-calls", "public", "call_records", "created_at", calls, "status = 'failed'"),
+        Rule("failed-calls", "public", "call_records", "created_at", calls, FAILED_CALLS),
     ]
 
 
@@ -134,7 +144,7 @@ def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -
     if rule.filter:
         check_filter(connection, rule)
     cut_off, stored = cut_off_of(rule, now, zone, age_type)
-    return BoundRule(rule, oid, age_type, cut_off, stored)
+    return BoundRule(rule, oid, age_type, cut_off, stored, qualify_filter(connection, rule))
 
 
 def missing_table(rule: Rule, what: str) -> IacallsError:
@@ -158,15 +168,55 @@ def check_filter(connection: Connection, rule: Rule) -> None:
         sql.SQL("SELECT 1 {} WHERE {} LIMIT 0").format(table, as_condition(rule.filter)),
     )
     try:
-        with database_errors(), connection.transaction():
-            connection.execute("SET TRANSACTION READ ONLY")
+        with database_errors():
             for statement in tries:
-                connection.execute(statement)
+                parse(connection, statement)
     except DatabaseError as error:
         raise UsageError(
             f"rule {rule.name}: its filter is not a condition over {rule}: {error.message}",
             "write one SQL condition, like status = 'failed'; other tables and operators with their schema",
         ) from None
+
+
+def parse(connection: Connection, statement: sql.Composed) -> None:
+    """Have the server read a statement, without planning it: functions of the table's indexes may need another path.
+
+    psycopg's errors come out as they are; a parameter is one, too.
+    """
+    pgconn = connection.pgconn
+    for result in (pgconn.prepare(b"", statement.as_bytes(connection)), pgconn.describe_prepared(b"")):
+        if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(result)
+    if result.nparams:
+        raise psycopg.errors.UndefinedParameter("there is no parameter $1")
+
+
+def qualify_filter(connection: Connection, rule: Rule) -> str:
+    """A rule's filter with the same meaning under the application's search_path as under our own.
+
+    The server reads it as a view, and writes it for the other path: with the schema of each operator and
+    function for which others are found there. Nothing of that stays. Where the role may make no
+    temporary view, it is the filter as it was written.
+    """
+    if not rule.filter:
+        return ""
+    view = sql.Identifier("pg_temp", "iacalls_filter")
+    statement = sql.SQL("CREATE TEMPORARY VIEW iacalls_filter AS SELECT {} AS {} FROM {} AS {}").format(
+        as_condition(rule.filter), CONDITION, sql.Identifier(rule.schema, rule.table), sql.Identifier(rule.table)
+    )
+    try:
+        with database_errors(), connection.transaction(force_rollback=True):
+            connection.execute(statement)
+            (oid,) = connection.execute("SELECT %s::regclass::oid", [view.as_string(connection)]).fetchone() or (0,)
+            with application_path(connection):
+                text = connection.execute("SELECT pg_catalog.pg_get_viewdef(%s::pg_catalog.oid)", [oid]).fetchone()
+    except ConnectionFailed:
+        raise
+    except DatabaseError:
+        return rule.filter
+    definition: str = text[0] if text else ""
+    condition, found, _ = definition.strip().removeprefix("SELECT ").rpartition(f" AS {CONDITION.as_string(None)}")
+    return condition if found else rule.filter
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.destinations import Destination
 from iacalls_cli.operations.maintain.locks import try_for_lock
@@ -94,12 +95,14 @@ class Staging(ABC):
 
     def open(self) -> None:
         """Empty staging tables, for one more time through the file."""
-        columns = sql.SQL("{}, NULL::bigint AS {}, NULL::tid AS {}, NULL::text AS {} FROM {}").format(
-            names(self.destination.file.columns), NUMBER, PLACE, REASON, self.destination.relation.identifier
-        )
+        columns = sql.SQL(
+            "{}, NULL::pg_catalog.int8 AS {}, NULL::pg_catalog.tid AS {}, NULL::pg_catalog.text AS {} FROM {}"
+        ).format(names(self.destination.file.columns), NUMBER, PLACE, REASON, self.destination.relation.identifier)
         make_table(self.connection, "iacalls_rows", columns)
         for name in ("iacalls_seen", "iacalls_live"):
-            make_table(self.connection, name, sql.SQL("NULL::text AS content, NULL::bigint AS rows"))
+            make_table(
+                self.connection, name, sql.SQL("NULL::pg_catalog.text AS content, NULL::pg_catalog.int8 AS rows")
+            )
 
     def put_back(self, rows: Sequence[bytes]) -> Outcome:
         """One transaction with rows in COPY's text format."""
@@ -114,11 +117,13 @@ class Staging(ABC):
                 self.connection.execute("SET LOCAL random_page_cost = 1")
                 self.connection.execute(sql.SQL("TRUNCATE {}").format(STAGED))
                 copy = sql.SQL("COPY {} ({}) FROM STDIN").format(STAGED, names(self.destination.file.columns))
-                with self.connection.cursor().copy(copy) as target:
+                # Domains may have CHECK constraints with functions of the application.
+                with application_path(self.connection), self.connection.cursor().copy(copy) as target:
                     target.write(b"".join(rows))
                 if self.destination.is_retyped:
                     self.require_same_text(b"".join(rows))
-                outcome = self.act()
+                with application_path(self.connection):
+                    outcome = self.act()
 
         try_for_lock(transact)
         return outcome
@@ -136,19 +141,22 @@ class Staging(ABC):
 
     def count(self, condition: sql.Composable) -> int:
         """How many staged rows c fulfil a condition."""
-        statement = sql.SQL("SELECT count(*) FROM {} AS c WHERE {}").format(STAGED, condition)
+        statement = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS c WHERE {}").format(STAGED, condition)
         row = self.connection.execute(statement).fetchone()
         return row[0] if row else 0
 
     def same_key(self) -> sql.Composed:
         """Whether the live row t and the staged one c have the same primary key."""
-        parts = [sql.SQL("t.{0} = c.{0}").format(sql.Identifier(name)) for name in self.destination.file.key]
+        parts = [
+            sql.SQL("t.{0} {1} c.{0}").format(sql.Identifier(name), sql.SQL(self.destination.equality[name]))
+            for name in self.destination.file.key
+        ]
         return sql.SQL("({})").format(sql.SQL(" AND ").join(parts))
 
     def key_text(self) -> sql.Composed:
         """A staged row's key for people; of a row without one its first values."""
         key = self.destination.file.key or self.destination.file.columns[:3]
-        return sql.SQL("concat_ws(', ', {})").format(names(key, "c"))
+        return sql.SQL("pg_catalog.concat_ws(', ', {})").format(names(key, "c"))
 
     def is_orphan(self, key: ForeignKey) -> sql.Composed:
         """Whether what a staged row c refers to is gone, and does not come with it."""
@@ -181,7 +189,24 @@ def is_filled(key: ForeignKey) -> sql.Composed:
 
 def content(columns: Sequence[str], alias: str) -> sql.Composed:
     """The values of a row as one text."""
-    return sql.SQL("ROW({})::text").format(names(columns, alias))
+    return sql.SQL("ROW({})::pg_catalog.text").format(names(columns, alias))
+
+
+def same_text(name: str) -> sql.Composed:
+    """Whether a column is the same in the live row t and the staged one c, as text; NULL equals NULL."""
+    return sql.SQL("pg_catalog.record_eq(ROW(t.{0}::pg_catalog.text), ROW(c.{0}::pg_catalog.text))").format(
+        sql.Identifier(name)
+    )
+
+
+def same_value(one: sql.Composable, other: sql.Composable) -> sql.Composed:
+    """Whether two values are equal; NULL equals NULL.
+
+    `record_eq` compares by the type's own operator, which no search_path can exchange; the CASE gives both one type.
+    """
+    return sql.SQL(
+        "pg_catalog.record_eq(ROW(CASE WHEN true THEN {0} ELSE {1} END), ROW(CASE WHEN true THEN {1} ELSE {0} END))"
+    ).format(one, other)
 
 
 def names(columns: Sequence[str], alias: str = "") -> sql.Composed:

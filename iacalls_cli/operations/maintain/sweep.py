@@ -25,7 +25,7 @@ from iacalls_cli.operations.maintain.batch import Batch, Counts, SimpleBatch
 from iacalls_cli.operations.maintain.closure_batch import ClosureBatch
 from iacalls_cli.operations.maintain.interrupts import held_back
 from iacalls_cli.operations.maintain.locks import unhurried
-from iacalls_cli.operations.maintain.plan import RulePlan
+from iacalls_cli.operations.maintain.plan import RulePlan, count_left
 from iacalls_cli.operations.maintain.ranges import MOST_SECONDS, Pace, Range, walk
 from iacalls_cli.operations.maintain.references import Relation
 from iacalls_cli.operations.maintain.settling import outcome_of
@@ -40,6 +40,8 @@ TOO_LONG, LOCKED = "57014", "55P03"
 PASSING = (LOCKED, "40P01", "40001")
 # How long a table that somebody locks is tried again, with waits that grow and are never the same.
 PATIENCE_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 5.0
+# How often a table is gone through where others move rows meanwhile.
+MOST_PASSES = 3
 Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
 
@@ -48,7 +50,8 @@ Progress = Callable[[str, int, int], None]
 class Tally:
     """What a rule's sweep did. `in_use` rows were left to who used them; `longest` is a transaction's seconds.
 
-    `changed` counts references that were lost. The rows are told by the oid of their table.
+    `changed` counts references that were lost. The rows are told by the oid of their table. `remaining` is a
+    last count of the rows that could still go; what is locked explains so many of them as were `in_use`.
     """
 
     deleted_rows: Counter[int] = field(default_factory=Counter)
@@ -58,6 +61,8 @@ class Tally:
     transactions: int = 0
     longest: float = 0.0
     last: float = 0.0
+    remaining: int = 0
+    is_stopped: bool = False
     is_whole: bool = False
 
     def add(self, counts: Counts) -> None:
@@ -115,15 +120,23 @@ class Sweep:
         self.connection.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE}'")
         batch: Batch = (SimpleBatch if plan.is_simple else ClosureBatch)(self.connection, plan, writer)
         with unhurried(self.connection, LOCK_WAIT):
-            while True:
+            passes = 0
+            while passes < MOST_PASSES:
                 before, tally.in_use = tally.deleted, 0
                 referred = self.go_through(batch, tally)
                 if referred is None:
+                    tally.is_stopped = True
                     return tally
                 # What kept rows in the first ranges may have gone with one of the last.
-                if not plan.closure.is_tangled or not referred or tally.deleted == before:
+                if plan.closure.is_tangled and referred and tally.deleted > before:
+                    continue
+                # Rows that were updated, or whose table was rewritten, may be in a range that was done before.
+                relation = plan.closure.schema.relations[plan.closure.oid]
+                tally.remaining = self.patiently(batch, relation, partial(count_left, self.connection, plan))
+                tally.is_whole = tally.remaining <= tally.in_use
+                if tally.is_whole:
                     break
-        tally.is_whole = True
+                passes += 1
         return tally
 
     def go_through(self, batch: Batch, tally: Tally) -> int | None:

@@ -23,6 +23,7 @@ from iacalls_cli.operations.maintain.references import Schema
 from iacalls_cli.operations.maintain.referring import Referring
 from iacalls_cli.operations.maintain.returning import Returning
 from iacalls_cli.operations.maintain.rowtext import to_copy
+from iacalls_cli.operations.maintain.safeguards import require_origin
 from iacalls_cli.operations.maintain.staging import Outcome, Parents, Staging
 from iacalls_cli.operations.maintain.sweep import LOCK_WAIT, SILENCE, Progress
 
@@ -99,6 +100,7 @@ class Undo:
         with database_errors():
             for name, value in (("lock_timeout", LOCK_WAIT), ("idle_in_transaction_session_timeout", SILENCE)):
                 self.connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+            require_origin(self.connection)
         parts = kept_parts(self.archive.folder)
         found = find_destinations(self.connection, self.archive.manifest, parts, self.schema)
         destinations, is_circle = order_of_return(found, self.schema)

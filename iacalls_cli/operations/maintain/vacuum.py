@@ -10,6 +10,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
 from iacalls_cli.operations.maintain.locks import (
     CancelledFor,
     Pause,
@@ -109,13 +110,16 @@ def vacuum_table(
     def vacuum() -> None:
         nonlocal before, holders
         before, holders = measure(connection, oid), horizon_holders(connection)
-        connection.execute(statement)
+        with index_path(connection):
+            connection.execute(statement)
 
     try:
         with unhurried(connection):
             try_for_lock(vacuum, pause, cancelled_for)
     except DatabaseError as error:
-        problem = lock_problem(error, name_lock_holders(connection, oid, is_exclusive=is_full), cancelled_for())
+        problem = explain_missing_name(connection, oid, error) or lock_problem(
+            error, name_lock_holders(connection, oid, is_exclusive=is_full), cancelled_for()
+        )
         spent = time.monotonic() - began
         return VacuumResult(schema, name, "failed", before, None, spent, problem=problem, sqlstate=error.sqlstate)
     if connection.info.server_version < FLUSH_VERSION:

@@ -8,6 +8,8 @@ SELECT has_table_privilege(c.oid, 'SELECT') AS may_read,
        has_table_privilege(c.oid, 'INSERT') AS may_insert,
        pg_has_role(c.relowner, 'USAGE') AS is_owner,
        row_security_active(c.oid) AS has_row_security,
+       c.relforcerowsecurity AS is_forced,
+       c.oid::regclass::text AS quoted,
        (SELECT min(r.rulename::text) FROM pg_rewrite AS r
          WHERE r.ev_class = c.oid AND r.ev_type = '4' AND r.ev_enabled IN ('O', 'A')) AS delete_rule,
        (SELECT min(r.rulename::text) FROM pg_rewrite AS r

@@ -8,6 +8,7 @@ WITH RECURSIVE line(oid, above) AS (
     SELECT l.oid, i.inhparent FROM line AS l JOIN pg_inherits AS i ON i.inhrelid = l.above
 )
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
+       format('%I.%I', n.nspname, c.relname) AS quoted,
        c.relkind = 'r' AND a.amname IS NOT DISTINCT FROM 'heap' AS has_tids,
        array_agg(l.above::bigint) AS line
   FROM line AS l
