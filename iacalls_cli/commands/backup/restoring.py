@@ -85,6 +85,9 @@ def restore(
     ] = False,
     jobs: Jobs = None,
     search_path: SearchPath = "",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="The file is a plain dump, though pg_dump's comments were stripped.")
+    ] = False,
     directory: Directory = None,
 ) -> None:
     """Bring a backup back, or a file that pg_dump wrote (plain, custom, directory, tar; .gz and .zst too).
@@ -111,7 +114,7 @@ def restore(
     if schema_only and into is None:
         raise UsageError("--schema-only needs a new database", "give --into NAME")
     store = open_store(directory)
-    material = find_material(store, backup)
+    material = find_material(store, backup, is_plain=plain)
     contents = material.manifest.contents if material.manifest else "full"
     if contents == "data" and not data_only:
         raise UsageError(f"{material.name} holds rows without their tables", "restore it with --data-only")

@@ -29,7 +29,9 @@ from iacalls_cli.operations.backup.forms import (
     is_search_path_call,
 )
 from iacalls_cli.operations.backup.grants import Grant, read_grant
+from iacalls_cli.operations.backup.own_database import OwnDatabase
 from iacalls_cli.operations.backup.run_script import error_words, failure, read_statement
+from iacalls_cli.operations.backup.script import check_command
 from iacalls_cli.operations.backup.statement import Statement, Token, find_word, unquote
 from iacalls_cli.queries import load_query, load_stand_in
 
@@ -113,6 +115,8 @@ class Compatibility:
     rights: list[Statement] = field(default_factory=list)
     event_triggers: list[Statement] = field(default_factory=list)
     authorization: str = ""
+    database: OwnDatabase = field(default_factory=OwnDatabase)
+    has_begun: bool = False
     # The statement that set the search_path: dumps before version 10.3 name no schemas.
     path: bytes = b""
 
@@ -133,7 +137,16 @@ class Compatibility:
         handler = HANDLERS.get(statement.command)
         if handler is None:
             raise not_of_a_dump(statement)
+        if self.database.takes(statement, is_first=not self.has_begun):
+            self.left_out[f"statements about the database {self.database.name}"] = "the new one is there"
+            return None
+        self.has_begun = self.has_begun or bool(statement.kind) or statement.command in ("COPY", "INSERT")
         return handler(self, statement)
+
+    def check_command(self, line: bytes) -> None:
+        r"""Raise `UsageError` for a command of psql, but for the `\connect` of a dump to its own database."""
+        if not self.database.connects(line):
+            check_command(line)
 
     def apply_setting(self, statement: Statement) -> bytes | None:
         """SET and RESET: what pg_dump writes, but for what our session has its own of."""

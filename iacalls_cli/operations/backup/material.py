@@ -1,6 +1,7 @@
 """What is to be restored: a backup of ours, or a file or folder that pg_dump wrote."""
 
 import secrets
+import shlex
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ PLAIN_MAGIC = b"PostgreSQL database dump"
 CLUSTER_MAGIC = b"PostgreSQL database cluster dump"
 PLAIN_END = b"PostgreSQL database dump complete"
 HEAD_BYTES = 4096
+# What holds a dump and is none, by its first bytes, with the way to open it.
+PACKINGS = {
+    b"PK\x03\x04": ("a zip file", "unpack it (unzip {path}), and name the dump in it"),
+    b"\x04\x22\x4d\x18": ("compressed by lz4", "decompress it (lz4 -d {path}), and name the result"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip file", "unpack it (7z x {path}), and name the dump in it"),
+    b"Rar!\x1a\x07": ("a RAR file", "unpack it (unrar x {path}), and name the dump in it"),
+    b"\x89LZO": ("compressed by lzop", "decompress it (lzop -d {path}), and name the result"),
+    b"LZIP": ("compressed by lzip", "decompress it (lzip -d {path}), and name the result"),
+    b"SQLite format 3\x00": ("an SQLite database", "it is no dump of PostgreSQL"),
+}
 NAME_CHARACTERS = 60  # a file's name may be as long as the system lets any be
 # The first pg_restore to read each version of the archive format; older ones are read by all of today's.
 READERS = {15: 16, 16: 17}
@@ -29,7 +40,8 @@ READERS = {15: 16, 16: 17}
 class Material:
     """An archive: its format (custom, directory, tar, plain), and for a backup of ours what it says of itself.
 
-    `major` is the oldest pg_restore that can read it.
+    `major` is the oldest pg_restore that can read it. `is_stripped` is a plain one without the
+    comments by which its end is known.
     """
 
     name: str
@@ -37,6 +49,7 @@ class Material:
     format: str
     major: int
     backup: Backup | None = None
+    is_stripped: bool = False
 
     @property
     def manifest(self) -> Manifest | None:
@@ -54,8 +67,11 @@ class Material:
         return self.format != "plain"
 
 
-def find_material(store: Store, name: str) -> Material:
-    """What an id or a path means; raises `UsageError` for a path that is no dump, or an unknown id."""
+def find_material(store: Store, name: str, *, is_plain: bool = False) -> Material:
+    """What an id or a path means; raises `UsageError` for a path that is no dump, or an unknown id.
+
+    `is_plain` says that a file is a plain dump though pg_dump's comments were stripped from it.
+    """
     path = Path(name).expanduser()
     # A backup before a file that happens to have its name here.
     if "/" not in name and (not path.exists() or (store.directory / name).is_dir()):
@@ -66,6 +82,8 @@ def find_material(store: Store, name: str) -> Material:
         raise UsageError(f"{name} is neither a file nor a folder", "name a file or folder that pg_dump wrote")
     if (path / MANIFEST).exists():
         return of_backup(read_backup(path.absolute()))
+    if is_plain and path.is_file() and not is_archive_head(next(read_chunks(path), b"")):
+        return Material(path.name, path.absolute(), "plain", 0, is_stripped=True)
     archive_format, major = read_format(path)
     return Material(path.name, path.absolute(), archive_format, major)
 
@@ -91,9 +109,30 @@ def read_format(path: Path) -> tuple[str, int]:
         return "tar", reader_of(head[tarfile.BLOCKSIZE :])
     if CLUSTER_MAGIC in head:
         raise UsageError(f"{path} is of pg_dumpall: roles and all databases", "run it with psql on an empty server")
+    if packing := packing_of(head):
+        raise UsageError(f"{path} is {packing[0]}", packing[1].format(path=shlex.quote(str(path))))
     if PLAIN_MAGIC in head:
         return "plain", 0
-    raise UsageError(f"{path} is not a dump that pg_dump wrote", "it takes custom, directory, tar and plain ones")
+    raise UsageError(
+        f"{path} is not a dump that pg_dump wrote",
+        "it takes custom, directory, tar and plain ones, also compressed by gzip, zstd, xz or bzip2; "
+        "a plain one whose comments were stripped is restored with --plain",
+    )
+
+
+def is_archive_head(head: bytes) -> bool:
+    """Whether a file begins as one of pg_dump's archives, or as something that holds other files."""
+    return head.startswith(ARCHIVE_MAGIC) or head[257:262] == b"ustar" or bool(packing_of(head))
+
+
+def packing_of(head: bytes) -> tuple[str, str] | None:
+    """What a file is, by its first bytes, that another program opens, and how; None for others."""
+    if head[257:262] == b"ustar":
+        return (
+            "a tar file of other files, not a dump in tar format",
+            "unpack it (tar -xf {path}), and name the dump in it",
+        )
+    return next((words for magic, words in PACKINGS.items() if head.startswith(magic)), None)
 
 
 def reader_of(head: bytes) -> int:
@@ -114,8 +153,14 @@ def check_material(material: Material) -> list[str]:
             raise IacallsError(f"{backup.id} is damaged: {damage}", "restore another one; `iacalls backup list`")
         return [f"{backup.id}: {known}" for known in (backup.proof.damage, backup.proof.failure) if known]
     notes = ["no manifest: neither checksums nor rows per table can be compared"]
-    if material.format == "plain":
-        require_end(material.path, PLAIN_END)
+    if material.is_stripped:
+        notes.append("without pg_dump's comments the end of the dump cannot be checked: is the file whole?")
+    elif material.format == "plain":
+        try:
+            require_end(material.path, PLAIN_END)
+        except IacallsError as error:
+            error.hint = error.hint or "if its last lines were removed on purpose, add --plain"
+            raise
     return notes
 
 

@@ -27,8 +27,10 @@ from iacalls_cli.operations.backup.contents import (
     archive_script,
     chosen,
     entries_as_text,
+    entries_head,
     plan_phases,
     read_contents,
+    read_encoding,
 )
 from iacalls_cli.operations.backup.dump import Progress, wait_a_moment
 from iacalls_cli.operations.backup.manifest import TableRows
@@ -46,6 +48,7 @@ from iacalls_cli.queries import load_query
 OpenDatabase = Callable[[str], AbstractContextManager[Connection]]
 OpenClient = Callable[[str], Client]
 DEFAULT_TABLESPACE = "pg_default"
+ANY_BYTES = "SQL_ASCII"
 DEFAULT_PATH = b"SET search_path = public, pg_temp"
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 PROVIDER_MAJOR = 15  # the first version with LOCALE_PROVIDER
@@ -117,7 +120,8 @@ def restored_database(
         if reason := discard(server, leftover):
             restored.notes.append(f"the database {leftover}, left by an earlier run, could not be dropped: {reason}")
     try:
-        notes = create_empty(server.maintenance, unfinished, plan.material, like, server.owner)
+        encoding = foreign_encoding(server, unfinished, plan)
+        notes = create_empty(server.maintenance, unfinished, plan.material, like, server.owner, encoding)
         beforehand = create_extensions(server, unfinished, plan)
         with server.open_database(unfinished) as connection:
             fill(connection, server, plan, restored, beforehand, progress)
@@ -167,10 +171,33 @@ def release(connection: Connection) -> None:
             connection.execute(sql.SQL(statement).format(subscription))
 
 
-def create_empty(maintenance: Connection, name: str, material: Material, like: str, owner: str = "") -> list[str]:
-    """Create an empty database as a backup's was, or as `like` is; returns what could not be the same."""
+def foreign_encoding(server: Server, name: str, plan: RestorePlan) -> str:
+    """Return the encoding that a dump without a manifest says its text is in; '' for a backup of ours."""
+    if plan.material.manifest is not None:
+        return ""
+    if plan.material.is_archive:
+        return read_encoding(entries_head(server.open_client(name), plan.archive))
+    return read_encoding(read_chunks(plan.archive))
+
+
+def create_empty(
+    maintenance: Connection, name: str, material: Material, like: str, owner: str = "", encoding: str = ""
+) -> list[str]:
+    """Create an empty database as a backup's was, or as `like` is; returns what could not be the same.
+
+    `encoding` is that of a dump without a manifest. Raises `IacallsError` where its text need not be
+    text in the encoding of `like`.
+    """
     place = fetch(maintenance, load_query("backup/place"), {"name": like})[0] if like else {}
     facts = place or (material.manifest.database if material.manifest else {})
+    if encoding == ANY_BYTES and place and place["encoding"] != ANY_BYTES:
+        raise IacallsError(
+            f"the dump is in {ANY_BYTES}, where any bytes are text, and {like} is in {place['encoding']}",
+            "restore it into a new database with --into",
+        )
+    if encoding == ANY_BYTES and not facts:
+        # In another encoding the server would take the bytes unseen, and never read them again.
+        facts = {"encoding": ANY_BYTES, "collate": "C", "ctype": "C"}
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
     if owner:
         statement += sql.SQL(" OWNER {}").format(sql.Identifier(owner))
@@ -179,7 +206,8 @@ def create_empty(maintenance: Connection, name: str, material: Material, like: s
             maintenance.execute(statement)
         return []
     encoded = statement + sql.SQL(" ENCODING {}").format(sql.Literal(facts["encoding"]))
-    options = [encoded + locale_of(facts)]
+    has_providers = maintenance.info.server_version // 10_000 >= PROVIDER_MAJOR
+    options = [encoded + locale_of(facts, has_providers=has_providers)]
     if like:
         # The usual one needs a right only where it is named.
         if place["tablespace"] != DEFAULT_TABLESPACE:
@@ -188,7 +216,6 @@ def create_empty(maintenance: Connection, name: str, material: Material, like: s
         options.append(encoded)
     else:
         # Another server may not know that locale; what it sorts by itself will do.
-        has_providers = maintenance.info.server_version // 10_000 >= PROVIDER_MAJOR
         provider = " LOCALE_PROVIDER libc" if has_providers else ""
         options.append(encoded + sql.SQL(f"{provider} LC_COLLATE 'C' LC_CTYPE 'C'"))
     for number, option in enumerate(options, 1):
@@ -207,12 +234,13 @@ def create_empty(maintenance: Connection, name: str, material: Material, like: s
     return []
 
 
-def locale_of(facts: dict[str, str]) -> sql.Composable:
-    """How CREATE DATABASE is told the locale."""
+def locale_of(facts: dict[str, str], *, has_providers: bool) -> sql.Composable:
+    """How CREATE DATABASE is told the locale; `has_providers` from PostgreSQL 15 on."""
     locale = sql.SQL(" LC_COLLATE {} LC_CTYPE {}").format(sql.Literal(facts["collate"]), sql.Literal(facts["ctype"]))
     provider = PROVIDERS.get(facts.get("provider", "c"), "libc")
     if provider == "libc":
-        return locale
+        # The server's own provider may be another one, which knows neither this locale nor every encoding.
+        return sql.SQL(" LOCALE_PROVIDER libc") + locale if has_providers else locale
     option = sql.SQL(" LOCALE_PROVIDER {} {} {}").format(
         sql.SQL(provider), sql.SQL(f"{provider}_locale"), sql.Literal(facts["locale"])
     )
@@ -293,8 +321,7 @@ def fill(
                 run(compatibility, archive_script(client, plan.archive, "--schema-only"))
             else:
                 restore_archive(client, plan, compatibility, progress)
-        # A plain dump leaves its own settings behind.
-        settle(connection, read_only=False, limits=LIMITS)
+        reset_session(connection)
     except IacallsError as error:
         explain(error, compatibility, plan)
         raise
@@ -311,10 +338,22 @@ def fill(
         restored.differences = compare_rows(material, restored)
 
 
+def reset_session(connection: Connection) -> None:
+    """Undo what a dump's own SET statements left in the session."""
+    with database_errors():
+        connection.execute("SET client_encoding = 'UTF8'; SET row_security = on")
+        settle(connection, read_only=False, limits=LIMITS)
+
+
 def run(compatibility: Compatibility, chunks: Iterable[bytes], apply: StatementFilter | None = None) -> None:
     """Run SQL of the dump through the filter; no transaction of it may stay open."""
     run_script(
-        compatibility.connection, chunks, apply or compatibility.apply, compatibility.pardons, compatibility.execute
+        compatibility.connection,
+        chunks,
+        apply or compatibility.apply,
+        compatibility.pardons,
+        compatibility.execute,
+        compatibility.check_command,
     )
     require_idle(compatibility.connection)
 

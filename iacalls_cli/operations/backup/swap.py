@@ -27,9 +27,14 @@ LIMIT_SECONDS = 30
 TRY_SECONDS = 0.1
 
 
-def dated_name(database: str, ending: str) -> str:
-    """The name under which a replaced database is kept."""
-    return shortened(database, len(ending) + STAMP_BYTES) + ending + datetime.now(UTC).strftime(STAMP)
+def dated_name(maintenance: Connection, database: str, ending: str) -> str:
+    """The name under which a replaced database is kept; one that exists is of this very second, which is waited for."""
+    prefix = shortened(database, len(ending) + STAMP_BYTES) + ending
+    while True:
+        name = prefix + datetime.now(UTC).strftime(STAMP)
+        if not fetch(maintenance, load_query("db/database-exists"), {"name": name})[0]["present"]:
+            return name
+        time.sleep(TRY_SECONDS)
 
 
 def kept_databases(maintenance: Connection, database: str) -> list[str]:
