@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli.config.file import load_config
-from iacalls_cli.operations.backup.store import Backup, Store
+from iacalls_cli.operations.backup.store import Backup, Source, Store
 from iacalls_cli.output.write import FOR_PEOPLE, Format
 from iacalls_cli.table import Answer, Column, Table
 
 if TYPE_CHECKING:
+    from iacalls_cli.commands.run import Run
     from iacalls_cli.config.backup import BackupSettings
 
 
@@ -25,6 +26,23 @@ def open_store(directory: Path | None) -> Store:
     default = platformdirs.user_data_path("iacalls", appauthor=False) / "backups"
     chosen = directory or settings().directory or default
     return Store(chosen.expanduser().absolute())
+
+
+def source_of(run: "Run") -> "Source | None":
+    """The system identifier and name of the target's database; None where that cannot be asked."""
+    from iacalls_cli.config.target import choose_target
+    from iacalls_cli.database.rows import fetch
+    from iacalls_cli.errors import IacallsError
+    from iacalls_cli.queries import load_query
+
+    try:
+        # A restore test names its scratch server with --dsn: what was backed up is the configured target.
+        target = choose_target(None, None) if run.command == "backup rehearse" else run.target()
+        with run.session(target=target, is_named=False) as session:
+            row = fetch(session.connection, load_query("backup/system-identifier"))[0]
+            return row["system_identifier"], session.place.database
+    except IacallsError:
+        return None
 
 
 COLUMNS = (

@@ -34,9 +34,9 @@ class CheckLine:
     detail: Prose
 
 
-def check_backups(store: Store, demands: Demands, now: datetime) -> list[CheckLine]:
-    """All checks of all databases in a store. Reads manifests and the sizes of files, and takes no lock."""
-    backups = store.backups()
+def check_backups(store: Store, demands: Demands, now: datetime, database: str = "") -> list[CheckLine]:
+    """All checks of one database in a store, or of all. Reads manifests and the sizes of files, and takes no lock."""
+    backups = store.of_database(database)
     lines = []
     groups: dict[str, list[Backup]] = {}
     for backup in backups:
@@ -51,7 +51,8 @@ def check_backups(store: Store, demands: Demands, now: datetime) -> list[CheckLi
     for group in groups.values():
         lines += check_group(group, demands, now)
     if not groups:
-        lines.append(CheckLine("", "age", "problem", f"there is no full backup in {store.directory}"))
+        of = f" of {database}" if database else ""
+        lines.append(CheckLine(database, "age", "problem", f"there is no full backup{of} in {store.directory}"))
     return lines
 
 

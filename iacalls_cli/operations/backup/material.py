@@ -1,18 +1,19 @@
 """What is to be restored: a backup of ours, or a file or folder that pg_dump wrote."""
 
+import itertools
 import secrets
 import shlex
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.backup.dump import TOC, archive_path
 from iacalls_cli.operations.backup.manifest import MANIFEST, Manifest
-from iacalls_cli.operations.backup.store import Backup, Store, read_backup
+from iacalls_cli.operations.backup.store import LATEST, Backup, Source, Store, read_backup
 from iacalls_cli.operations.backup.verify import compare_files, require_end
 from iacalls_cli.operations.compression import decompress, is_compressed, read_chunks
 
@@ -40,6 +41,8 @@ READERS = {15: 16, 16: 17}
 class Material:
     """An archive: its format (custom, directory, tar, plain), and for a backup of ours what it says of itself.
 
+    `passed_over` are later backups that are damaged.
+
     `major` is the oldest pg_restore that can read it. `is_stripped` is a plain one without the
     comments by which its end is known.
     """
@@ -50,6 +53,7 @@ class Material:
     major: int
     backup: Backup | None = None
     is_stripped: bool = False
+    passed_over: tuple[str, ...] = ()
 
     @property
     def manifest(self) -> Manifest | None:
@@ -67,15 +71,35 @@ class Material:
         return self.format != "plain"
 
 
-def find_material(store: Store, name: str, *, is_plain: bool = False) -> Material:
+def is_undamaged(backup: Backup) -> bool:
+    """Whether nothing is known against a backup."""
+    return backup.state != "damaged"
+
+
+def is_readable(backup: Backup) -> bool:
+    """Whether a backup can be restored at all; what an earlier restore test found may be gone with the next."""
+    return backup.manifest is not None
+
+
+def find_material(
+    store: Store,
+    name: str,
+    source: Callable[[], Source | None] = lambda: None,
+    passes: Callable[[Backup], bool] = is_undamaged,
+    *,
+    is_plain: bool = False,
+) -> Material:
     """What an id or a path means; raises `UsageError` for a path that is no dump, or an unknown id.
 
-    `is_plain` says that a file is a plain dump though pg_dump's comments were stripped from it.
+    `source` is the target's server and database, for `latest` of several; one that `passes` refuses is
+    passed over for it. `is_plain` says that a file is a plain dump though pg_dump's comments were
+    stripped from it.
     """
     path = Path(name).expanduser()
     # A backup before a file that happens to have its name here.
     if "/" not in name and (not path.exists() or (store.directory / name).is_dir()):
-        return of_backup(store.find(name))
+        found = store.find(name, source, passes)
+        return replace(of_backup(found), passed_over=damaged_later(store, name, found))
     if not path.exists():
         raise UsageError(f"there is no file {name}", "check the path; `iacalls backup list` shows the backups")
     if not path.is_file() and not path.is_dir():
@@ -86,6 +110,14 @@ def find_material(store: Store, name: str, *, is_plain: bool = False) -> Materia
         return Material(path.name, path.absolute(), "plain", 0, is_stripped=True)
     archive_format, major = read_format(path)
     return Material(path.name, path.absolute(), archive_format, major)
+
+
+def damaged_later(store: Store, name: str, found: Backup) -> tuple[str, ...]:
+    """Return the damaged backups that are later than the one found for a name that means the latest."""
+    if name not in (*LATEST, found.database):
+        return ()
+    later = itertools.takewhile(lambda backup: backup.id != found.id, store.backups())
+    return tuple(backup.id for backup in later if backup.state == "damaged" and backup.database in ("", found.database))
 
 
 def of_backup(backup: Backup) -> Material:
@@ -151,7 +183,8 @@ def check_material(material: Material) -> list[str]:
     if backup is not None and backup.manifest is not None:
         if damage := next(compare_files(backup.folder, backup.manifest), ""):
             raise IacallsError(f"{backup.id} is damaged: {damage}", "restore another one; `iacalls backup list`")
-        return [f"{backup.id}: {known}" for known in (backup.proof.damage, backup.proof.failure) if known]
+        passed = [f"passed over, because it is damaged: {name}" for name in material.passed_over]
+        return passed + [f"{backup.id}: {known}" for known in (backup.proof.damage, backup.proof.failure) if known]
     notes = ["no manifest: neither checksums nor rows per table can be compared"]
     if material.is_stripped:
         notes.append("without pg_dump's comments the end of the dump cannot be checked: is the file whole?")

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,9 @@ ID = re.compile(rf"[\w.-]+{TIME.pattern}(_[\w.-]+)?", re.ASCII)
 # What jobs of ours leave when they are killed; other people's folders may end in .partial too.
 LEFTOVER = re.compile(rf"({ID.pattern}(\.removed)?|restore-of-.+){re.escape(PARTIAL)}", re.ASCII)
 LABEL = re.compile(r"[\w.-]{1,60}", re.ASCII)
-NEWEST = "newest"
+LATEST = ("latest", "newest")
+# A server's system identifier, and a database's name.
+Source = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -76,34 +78,55 @@ class Store:
             return []
         return sorted(map(read_backup, folders), key=age_key, reverse=True)
 
-    def find(self, name: str) -> Backup:
-        """A backup by its id, by an unambiguous beginning of it, or the newest full one of a database.
+    def find(
+        self,
+        name: str,
+        source: Callable[[], Source | None] = lambda: None,
+        passes: Callable[[Backup], bool] = lambda backup: True,
+    ) -> Backup:
+        """A backup by its id, by an unambiguous beginning of it, or the latest full one of a database.
 
-        `newest` will do where the store holds only one database's. Raises `UsageError` when there is
-        none, or more than one that may be meant.
+        `latest` is that of the only database in the store, or else of `source`, the target's; that
+        is asked for only where it matters. One that `passes` refuses is taken only if there is no other.
+        Raises `UsageError` when there is none, or more than one that may be meant.
         """
         backups = self.backups()
         if not backups:
             raise UsageError(f"there is no backup in {self.directory}", "`iacalls backup create` makes one")
         if not name:
             raise UsageError("the backup's name is empty", "`iacalls backup list` shows them all")
-        own = [backup for backup in backups if name in (NEWEST, backup.database)]
+        own = [backup for backup in backups if name in (*LATEST, backup.database)]
         if own:
             sources = {backup.manifest.group[:2] for backup in own if backup.manifest}
             if len(sources) > 1:
+                wanted = source()
+                own = [backup for backup in own if backup.manifest and backup.manifest.group[:2] == wanted]
+            if not own:
                 raise UsageError(
                     f"{self.directory} holds backups of several databases or servers: "
                     f"{', '.join(sorted({database for _, database in sources}))}",
                     "name a backup by its id; `iacalls backup list` shows them all",
                 )
-            full = (backup for backup in own if backup.manifest is None or backup.manifest.contents == "full")
-            return next(full, own[0])
+            good = [backup for backup in own if passes(backup)]
+            full = (backup for backup in good if backup.manifest is None or backup.manifest.contents == "full")
+            return next(full, (good or own)[0])
         exact = [backup for backup in backups if backup.id == name]
         found = exact or [backup for backup in backups if backup.id.startswith(name)]
         if len(found) != 1:
             what = "more than one backup" if found else "no backup"
             raise UsageError(f"there is {what} {name} in {self.directory}", "`iacalls backup list` shows them all")
         return found[0]
+
+    def of_database(self, database: str) -> list[Backup]:
+        """The backups of a database, the latest first; a damaged one that does not say goes by its name. '' is all."""
+        start = f"{plain_name(database)}_"
+        return [
+            backup
+            for backup in self.backups()
+            if not database
+            or backup.database == database
+            or (backup.manifest is None and backup.id.startswith(start) and TIME.match(backup.id, len(start) - 1))
+        ]
 
     def new_id(self, database: str, label: str) -> str:
         """The name of a backup that begins now; of two in the same second the later waits for the next."""
@@ -213,6 +236,11 @@ def age_key(backup: Backup) -> tuple[str, str]:
     return times[-1] if times else "", backup.manifest.snapshot_at if backup.manifest else ""
 
 
+def plain_name(database: str) -> str:
+    """A database's name as part of a file's name."""
+    return re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
+
+
 def make_id(database: str, label: str, moment: datetime) -> str:
     """A backup's name; raises `UsageError` for a label that cannot be part of a file's name."""
     if label and (not LABEL.fullmatch(label) or label.endswith(PARTIAL)):
@@ -221,8 +249,7 @@ def make_id(database: str, label: str, moment: datetime) -> str:
         raise UsageError(
             f"--label cannot be {label!r}: the name would be taken for another one", "use a word without a time"
         )
-    plain = re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
-    return f"{plain}_{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}" + (f"_{label}" if label else "")
+    return f"{plain_name(database)}_{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}" + (f"_{label}" if label else "")
 
 
 def remove_folder(folder: Path) -> None:
