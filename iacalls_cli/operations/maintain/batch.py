@@ -14,8 +14,9 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.operations.maintain.archive import ArchivedFile
+from iacalls_cli.operations.maintain.counting import kept_condition
 from iacalls_cli.operations.maintain.index_functions import NOT_FOUND
-from iacalls_cli.operations.maintain.plan import RulePlan, kept_condition
+from iacalls_cli.operations.maintain.plan import RulePlan
 from iacalls_cli.operations.maintain.ranges import Range, primary_key
 from iacalls_cli.operations.maintain.references import Relation
 from iacalls_cli.operations.maintain.writer import ArchiveWriter, OpenFile
