@@ -3,6 +3,7 @@
 import os
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -60,7 +61,10 @@ def test_the_latest_of_two_servers_is_the_targets_own(
 
 
 def test_a_damaged_latest_one_is_passed_over_and_named(filled_database, backup, new_backup, backup_folder, iacalls):
-    later = new_backup()[0]
+    made = new_backup()[0]
+    # Of the next second, at the least.
+    moment = datetime.now(UTC) + timedelta(seconds=2)
+    later = made.rename(made.with_name(f"{filled_database}_{moment:%Y%m%dT%H%M%SZ}"))
     (later / "manifest.json").write_text("{}")
     outcome = iacalls("backup", "restore", "latest", "--into", "other", "--directory", str(backup_folder), "--dry-run")
     assert outcome.code == 0, outcome.err
