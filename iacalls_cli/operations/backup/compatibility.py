@@ -309,7 +309,8 @@ class Compatibility:
 
     def is_role(self, token: Token, statement: Statement) -> bool:
         """Whether a token names a role that exists here, or one that always does."""
-        return token.word in EVERYONE or unquote(token.text, statement.encoding) in self.roles
+        name = unquote(token.text, statement.encoding)
+        return token.word in EVERYONE or name == "public" or name in self.roles
 
     def apply_right(self, statement: Statement) -> bytes | None:
         """GRANT and REVOKE on objects of one database, kept for the end; never of roles."""
@@ -366,6 +367,9 @@ class Compatibility:
         reason = error_words(error, statement)
         if self.connection.info.transaction_status == pq.TransactionStatus.INERROR:
             return False  # the transaction that the script began is lost, whatever ends it
+        if kind == "SUBSCRIPTION" and reason.startswith("unrecognized subscription parameter"):
+            self.left_out[shown(statement)] = reason  # newer than this server: pg_dump names them all
+            return True
         if state == SYNTAX_ERROR and command not in ("SET", "RESET"):
             return False  # no statement of pg_dump, or two of them
         if command == "SET":
@@ -479,7 +483,8 @@ class Compatibility:
         try:
             self.execute_late(statement, text)
         except psycopg.Error as error:
-            if not (statement.kind == "SEQUENCE" and error.sqlstate == "0A000"):  # it follows its table
+            is_follower = statement.kind == "SEQUENCE" and error.sqlstate == "0A000"  # it follows its table
+            if not is_follower and shown(statement) not in self.left_out:
                 self.refused[f"{about(statement, grant)}: {error_words(error, statement)}"] = None
 
     def notes(self) -> list[str]:
