@@ -104,6 +104,7 @@ def clean_up(run: Run, options: CleanupOptions) -> None:
                 f"plan: remove {count_of(len(old), 'archive')} older than {keep} ({pretty_size(sizes(old))})"
             )
         if options.archive and plan.rows:
+            require_encoding(session, plan)
             require_room(plan, archives)
         if run.dry_run:
             run.write(plan_answer(plan, run.output))
@@ -167,6 +168,19 @@ def warn_of_clocks(clock: Clock, zone: str) -> None:
         diagnostics.warning(
             f"the server's clock says {clock.now:%Y-%m-%d %H:%M} UTC and this machine's differs by "
             f"{difference.total_seconds() / 60:.0f} minutes; the server's decides what is old"
+        )
+
+
+def require_encoding(session: "Session", plan: CleanupPlan) -> None:
+    """Raise `UsageError` where rows that are to be archived may hold bytes that are no text.
+
+    In SQL_ASCII any bytes are text, and an archive holds text in UTF-8.
+    """
+    has_archive = any(rule.bound.rule.has_archive for rule in plan.rules if rule.rows)
+    if has_archive and session.connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        raise UsageError(
+            f"{session.place.database} is in SQL_ASCII: its rows cannot be archived, and nothing was deleted",
+            "back it up first (`iacalls backup create`), then clean up with --no-archive",
         )
 
 

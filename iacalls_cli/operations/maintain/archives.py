@@ -24,7 +24,7 @@ from iacalls_cli.operations.maintain.archive import (
 
 ID = re.compile(r"[\w.-]+_\d{8}T\d{6}Z", re.ASCII)
 UNDONE = "undone.json"
-NEWEST = "newest"
+LATEST = ("latest", "newest")
 # How old what a killed command left of an archive is before another one clears it away.
 LEFT_SECONDS = 3600.0
 
@@ -114,7 +114,7 @@ class Archives:
             )
         own = {"name": database, "system_identifier": system_identifier}.items()
         mine = [one for one in archives if one.manifest is None or own <= one.manifest.database.items()]
-        found = (mine or archives)[:1] if name == NEWEST else [one for one in archives if one.id == name]
+        found = (mine or archives)[:1] if name in LATEST else [one for one in archives if one.id == name]
         found = found or [archive for archive in archives if name and archive.id.startswith(name)]
         if len(found) != 1:
             what = "more than one run" if found else "no run"
