@@ -24,8 +24,8 @@ from iacalls_cli.errors import ProblemsFound, UsageError
 from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.backup.manifest import Manifest
 from iacalls_cli.operations.backup.material import check_material, find_material, is_readable, unpacked
+from iacalls_cli.operations.backup.new_database import RestorePlan, Server
 from iacalls_cli.operations.backup.rehearse import rehearse
-from iacalls_cli.operations.backup.restore import RestorePlan, Server
 from iacalls_cli.operations.backup.restricted_role import restricted_role
 from iacalls_cli.table import Column, Table
 

@@ -18,7 +18,8 @@ from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.backup.loss import TableLoss, compare_databases
 from iacalls_cli.operations.backup.material import Material, check_material, unpacked
-from iacalls_cli.operations.backup.restore import RestorePlan, Server, require_same, restored_database
+from iacalls_cli.operations.backup.new_database import RestorePlan, Server
+from iacalls_cli.operations.backup.restore import require_same, restored_database
 from iacalls_cli.operations.backup.swap import (
     BEFORE,
     UNDONE,

@@ -15,7 +15,8 @@ from iacalls_cli.database.programs import connect_client
 from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.backup.loss import TableLoss
 from iacalls_cli.operations.backup.material import Material, check_material, unpacked
-from iacalls_cli.operations.backup.restore import Restored, RestorePlan, Server, require_same, restored_database
+from iacalls_cli.operations.backup.new_database import RestorePlan, Server
+from iacalls_cli.operations.backup.restore import Restored, require_same, restored_database
 from iacalls_cli.operations.backup.tables import BroughtBack, free_schema, restore_beside, restore_rows
 from iacalls_cli.operations.db.init import database_exists
 from iacalls_cli.operations.db.unfinished import NAME_BYTES, RESTORE, rename_database

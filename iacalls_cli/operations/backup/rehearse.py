@@ -15,7 +15,8 @@ from iacalls_cli.operations.backup.catalogue import load_catalogue
 from iacalls_cli.operations.backup.compatibility import STAND_IN_FUNCTIONS
 from iacalls_cli.operations.backup.dump import Progress
 from iacalls_cli.operations.backup.manifest import Manifest
-from iacalls_cli.operations.backup.restore import Restored, RestorePlan, Server, restored_database
+from iacalls_cli.operations.backup.new_database import RestorePlan, Server
+from iacalls_cli.operations.backup.restore import Restored, restored_database
 from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import REHEARSAL as REHEARSAL_DAMAGE
 from iacalls_cli.operations.backup.verify import record

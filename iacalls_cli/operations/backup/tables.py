@@ -20,7 +20,6 @@ from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
-from iacalls_cli.operations.backup.compatibility import not_of_a_dump
 from iacalls_cli.operations.backup.contents import (
     archive_script,
     entries_as_text,
@@ -28,6 +27,7 @@ from iacalls_cli.operations.backup.contents import (
     read_contents,
     read_encoding,
 )
+from iacalls_cli.operations.backup.dump_filter import not_of_a_dump
 from iacalls_cli.operations.backup.forms import CALL_OF, is_copy_from_stdin, is_insert_of_values, is_of_one_object
 from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.run_script import read_statement, run_script
