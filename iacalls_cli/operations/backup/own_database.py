@@ -39,9 +39,14 @@ class OwnDatabase:
             return False
         shown = match["name"].decode("utf-8", "replace")
         info = CONNINFO.fullmatch(shown)
-        name = info["name"].replace("\\'", "'").replace("\\\\", "\\") if info else unquote(match["name"])
+        name = conninfo_name(info["name"]) if info else unquote(match["name"])
         # psql does not fold an unquoted name.
         return self.name in (name, shown)
+
+
+def conninfo_name(quoted: str) -> str:
+    """Return a database's name out of a conninfo string, which stands in quotes for psql itself."""
+    return quoted.replace('""', '"').replace("\\'", "'").replace("\\\\", "\\")
 
 
 def database_of(statement: Statement) -> str:
