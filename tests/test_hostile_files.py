@@ -171,9 +171,7 @@ def forge(folder, change):
     (folder / "manifest.json").write_bytes(data)
     lines = [f"{hashlib.sha256(data).hexdigest()}  manifest.json"]
     files = content["files"] if isinstance(content["files"], list) else []
-    for file in files:
-        if isinstance(file, dict) and isinstance(file.get("path"), str) and isinstance(file.get("sha256"), str):
-            lines.append(f"{file['sha256']}  {file['path']}")
+    lines += [f"{file.get('sha256')}  {file.get('path')}" for file in files if isinstance(file, dict)]
     (folder / "SHA256SUMS").write_bytes("".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass"))
 
 
