@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from iacalls_cli.config.file import load_config
 from iacalls_cli.operations.backup.store import Backup, Source, Store
 from iacalls_cli.output.write import FOR_PEOPLE, Format
+from iacalls_cli.safe_files import expand_user, user_folder
 from iacalls_cli.table import Answer, Column, Table
 
 if TYPE_CHECKING:
@@ -21,11 +22,8 @@ def settings() -> "BackupSettings":
 
 def open_store(directory: Path | None) -> Store:
     """The store: of `--directory`, else of the config file, else in the user's data folder."""
-    import platformdirs
-
-    default = platformdirs.user_data_path("iacalls", appauthor=False) / "backups"
-    chosen = directory or settings().directory or default
-    return Store(chosen.expanduser().absolute())
+    chosen = directory or settings().directory or user_folder("data") / "backups"
+    return Store(expand_user(chosen).absolute())
 
 
 def source_of(run: "Run") -> "Source | None":
@@ -74,7 +72,7 @@ def backups_answer(backups: Sequence[Backup], output: Format) -> Answer:
 
 def backup_row(backup: Backup) -> tuple[str | int | None, ...]:
     """One backup's row; a damaged manifest leaves most of it empty."""
-    finding = backup.problem or backup.proof.damage or backup.proof.failure
+    finding = backup.problem or backup.foreign or backup.proof.damage or backup.proof.failure
     manifest = backup.manifest
     if manifest is None:
         return (backup.id, backup.state, *[None] * (len(COLUMNS) - 4), str(backup.folder), finding)

@@ -18,7 +18,7 @@ from iacalls_cli.commands.maintain.cleanup_answers import (
 from iacalls_cli.commands.run import Run
 from iacalls_cli.config.file import load_config
 from iacalls_cli.database.connection import require_primary
-from iacalls_cli.errors import DatabaseError, UsageError
+from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
 from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.maintain.archive import remove_folder
 from iacalls_cli.operations.maintain.archives import Archive, Archives, old_archives
@@ -210,6 +210,8 @@ def remove(old: Sequence[Archive]) -> None:
             remove_folder(archive.folder)
         except OSError as error:
             diagnostics.warning(f"{archive.id} could not be removed: {error.strerror}")
+        except IacallsError as error:
+            diagnostics.warning(f"{archive.id} could not be removed: {error.message}")
 
 
 def tell(run: Run, result: CleanupResult, plan: CleanupPlan, directory: Path | None) -> None:

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.db.expected import Catalogue, ObjectKey
 from iacalls_cli.operations.files import write_file
+from iacalls_cli.safe_files import Folder, list_of, load_json, open_folder, texts_of
 
 CATALOGUE = "catalogue.json"
+MOST_BYTES = 256 << 20
 
 
 def write_catalogue(folder: Path, catalogue: Catalogue) -> None:
@@ -15,7 +18,12 @@ def write_catalogue(folder: Path, catalogue: Catalogue) -> None:
     write_file(folder / CATALOGUE, json.dumps(rows, ensure_ascii=False, indent=0) + "\n")
 
 
-def load_catalogue(folder: Path) -> Catalogue:
-    """Read it again."""
-    rows = json.loads((folder / CATALOGUE).read_text("utf-8"))
-    return {ObjectKey(kind, relation, name): definition for kind, relation, name, definition in rows}
+def load_catalogue(folder: Folder) -> Catalogue:
+    """Read it again; raises `IacallsError` for what is none."""
+    with open_folder(folder) as opened:
+        content = opened.read(CATALOGUE, MOST_BYTES)
+    try:
+        rows = [texts_of(row) for row in list_of(load_json(content))]
+        return {ObjectKey(kind, relation, name): definition for kind, relation, name, definition in rows}
+    except (ValueError, TypeError):
+        raise IacallsError(f"{CATALOGUE} is damaged") from None

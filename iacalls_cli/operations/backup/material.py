@@ -1,6 +1,7 @@
 """What is to be restored: a backup of ours, or a file or folder that pg_dump wrote."""
 
 import itertools
+import os
 import secrets
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from iacalls_cli.operations.backup.manifest import MANIFEST, Manifest
 from iacalls_cli.operations.backup.store import LATEST, Backup, Source, Store, read_backup
 from iacalls_cli.operations.backup.verify import compare_files, require_end
 from iacalls_cli.operations.compression import decompress, is_compressed, read_chunks
+from iacalls_cli.safe_files import DamagedFile, OpenFolder, expand_user, open_folder
 
 ARCHIVE_MAGIC = b"PGDMP"
 PLAIN_MAGIC = b"PostgreSQL database dump"
@@ -95,7 +97,7 @@ def find_material(
     passed over for it. `is_plain` says that a file is a plain dump though pg_dump's comments were
     stripped from it.
     """
-    path = Path(name).expanduser()
+    path = expand_user(Path(name))
     # A backup before a file that happens to have its name here.
     if "/" not in name and (not path.exists() or (store.directory / name).is_dir()):
         found = store.find(name, source, passes)
@@ -105,7 +107,8 @@ def find_material(
     if not path.is_file() and not path.is_dir():
         raise UsageError(f"{name} is neither a file nor a folder", "name a file or folder that pg_dump wrote")
     if (path / MANIFEST).exists():
-        return of_backup(read_backup(path.absolute()))
+        # Whoever names a link means what it points to; a link in the store is no backup.
+        return of_backup(read_backup(path.resolve()))
     if is_plain and path.is_file() and not is_archive_head(next(read_chunks(path), b"")):
         return Material(path.name, path.absolute(), "plain", 0, is_stripped=True)
     archive_format, major = read_format(path)
@@ -131,9 +134,7 @@ def of_backup(backup: Backup) -> Material:
 def read_format(path: Path) -> tuple[str, int]:
     """The format of what pg_dump wrote, and the oldest pg_restore for it."""
     if path.is_dir():
-        if not (path / TOC).exists():
-            raise UsageError(f"{path} is a folder without {TOC}", "name a file or folder that pg_dump wrote")
-        return "directory", reader_of((path / TOC).read_bytes()[:HEAD_BYTES])
+        return "directory", read_directory_format(path)
     head = next(read_chunks(path), b"")[:HEAD_BYTES]
     if head.startswith(ARCHIVE_MAGIC):
         return "custom", reader_of(head)
@@ -167,6 +168,30 @@ def packing_of(head: bytes) -> tuple[str, str] | None:
     return next((words for magic, words in PACKINGS.items() if head.startswith(magic)), None)
 
 
+def read_directory_format(path: Path) -> int:
+    """The oldest pg_restore for a dump in directory format; raises `UsageError` for what is none.
+
+    Everything in it has to be a regular file: on a FIFO pg_restore would wait for ever.
+    """
+    with open_folder(path, is_followed=True) as folder:
+        if folder.look_at(TOC) is None:
+            raise UsageError(f"{path} is a folder without {TOC}", "name a file or folder that pg_dump wrote")
+        try:
+            for name in folder.entries():
+                head = read_head(folder, name)
+                if name == TOC:
+                    toc = head
+        except DamagedFile as error:
+            raise UsageError(f"{path}: {error.message}", "name a file or folder that pg_dump wrote") from None
+    return reader_of(toc)
+
+
+def read_head(folder: OpenFolder, name: str) -> bytes:
+    """The first bytes of a regular file."""
+    with os.fdopen(folder.open(name), "rb") as file:
+        return file.read(HEAD_BYTES) if name == TOC else b""
+
+
 def reader_of(head: bytes) -> int:
     """The oldest pg_restore for an archive that begins like this."""
     if not head.startswith(ARCHIVE_MAGIC):
@@ -184,7 +209,8 @@ def check_material(material: Material) -> list[str]:
         if damage := next(compare_files(backup.folder, backup.manifest), ""):
             raise IacallsError(f"{backup.id} is damaged: {damage}", "restore another one; `iacalls backup list`")
         passed = [f"passed over, because it is damaged: {name}" for name in material.passed_over]
-        return passed + [f"{backup.id}: {known}" for known in (backup.proof.damage, backup.proof.failure) if known]
+        known = (backup.proof.damage, backup.proof.failure, backup.foreign)
+        return passed + [f"{backup.id}: {one}" for one in known if one]
     notes = ["no manifest: neither checksums nor rows per table can be compared"]
     if material.is_stripped:
         notes.append("without pg_dump's comments the end of the dump cannot be checked: is the file whole?")
