@@ -11,7 +11,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors, is_connection_loss, translate
 from iacalls_cli.database.rows import fetch, stream
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.backup.catalogue import load_catalogue
+from iacalls_cli.operations.backup.catalogue import load_catalogue, uncompared_kinds
 from iacalls_cli.operations.backup.compatibility import STAND_IN_FUNCTIONS
 from iacalls_cli.operations.backup.dump import Progress
 from iacalls_cli.operations.backup.manifest import Manifest
@@ -94,13 +94,13 @@ def compare_catalogue(connection: Connection, backup: Backup, major: int, restor
 
     What this server cannot have was left out and named, and is no difference; nor is a stand-in.
     """
-    found = read_catalogue(connection)
+    uncompared = uncompared_kinds(backup.folder)
+    expected = {key: text for key, text in load_catalogue(backup.folder).items() if key.kind not in uncompared}
+    found = {key: text for key, text in read_catalogue(connection).items() if key.kind not in uncompared}
     if restored.stand_ins:
         found = {key: text for key, text in found.items() if not STAND_IN_FUNCTIONS.match(key.name)}
     differences = [
-        one
-        for one in compare(load_catalogue(backup.folder), found)
-        if not (one.found is None and is_left_out(one.key, restored))
+        one for one in compare(expected, found) if not (one.found is None and is_left_out(one.key, restored))
     ]
     if connection.info.server_version // 10_000 != major:
         # Each version writes a view's query in its own way.
