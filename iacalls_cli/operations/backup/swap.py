@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -27,9 +27,14 @@ LIMIT_SECONDS = 30
 TRY_SECONDS = 0.1
 
 
-def dated_name(database: str, ending: str) -> str:
-    """The name under which a replaced database is kept."""
-    return shortened(database, len(ending) + STAMP_BYTES) + ending + datetime.now(UTC).strftime(STAMP)
+def read_clock(maintenance: Connection) -> datetime:
+    """Return the server's time: of two names that are kept, the later one must be the latest, whoever made it."""
+    return cast("datetime", fetch(maintenance, load_query("backup/now"))[0]["now"])
+
+
+def dated_name(database: str, ending: str, now: datetime) -> str:
+    """The name under which a replaced database is kept; `now` is the server's time."""
+    return shortened(database, len(ending) + STAMP_BYTES) + ending + now.astimezone(UTC).strftime(STAMP)
 
 
 def kept_databases(maintenance: Connection, database: str) -> list[str]:
