@@ -14,6 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from iacalls_cli.config.target import Target
 from iacalls_cli.errors import UsageError
 
+ENCRYPTED = ("require", "verify-ca", "verify-full")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -79,6 +81,11 @@ def resolve(parameters: Mapping[str, Any]) -> dict[str, str]:
         options = pq.Conninfo.get_defaults()
         defaults = {option.keyword.decode(): (option.val or b"").decode(errors="replace") for option in options}
     return {**{key: value for key, value in defaults.items() if value}, **given}
+
+
+def is_encrypted_only(values: Mapping[str, str]) -> bool:
+    """Whether resolved parameters lead to no session without TLS."""
+    return values.get("sslmode") in ENCRYPTED
 
 
 def describe(target: Target, values: Mapping[str, str]) -> Place:
