@@ -9,7 +9,7 @@ from iacalls_cli.operations.db.expected import ObjectKey, expected_catalogue
 from iacalls_cli.operations.db.mend import mending_script
 from iacalls_cli.operations.db.statements import create, quote_name
 from iacalls_cli.operations.db.verify import verify_database
-from tests.test_db_verify import problems, run_script
+from tests.test_db_verify import run_script
 
 SAMPLE = 12
 WHOLE = 100
@@ -40,13 +40,17 @@ def change(chance, major):
     expected = expected_catalogue()
     table, view = chance.choice(TABLES), chance.choice(VIEWS)
     foreign, check, unique, index = (chance.choice(keys(k)) for k in ("foreign key", "check", "unique", "index"))
-    trigger, column, default = chance.choice(keys("trigger")), chance.choice(free_columns()), chance.choice(keys("default"))
+    trigger, column, default = (
+        chance.choice(keys("trigger")),
+        chance.choice(free_columns()),
+        chance.choice(keys("default")),
+    )
     required = chance.choice([key for key in keys("not null") if key.name != "id"])
     name, sequence = quote_name(column.name), f"{table}_id_seq"
     base = expected[foreign].split(" ON DELETE")[0]
     wait = "ALTER TABLE {} DROP CONSTRAINT {}, ADD CONSTRAINT {} {}"
     changes = {
-        "persistence": (f"ALTER TABLE whatsapp_conversations SET UNLOGGED", "table whatsapp_conversations"),
+        "persistence": ("ALTER TABLE whatsapp_conversations SET UNLOGGED", "table whatsapp_conversations"),
         "view option": (f"ALTER VIEW {view} SET ({chance.choice(['security_barrier', *(['security_invoker'] * (major >= 15))])})", f"view {view}"),
         "function option": (f"ALTER FUNCTION {FUNCTION} {chance.choice(['SECURITY DEFINER', 'STABLE', 'STRICT', 'SET work_mem = 64', 'PARALLEL SAFE', 'COST 1 IMMUTABLE'])}", f"function {FUNCTION}"),
         "function body": (f"CREATE OR REPLACE FUNCTION {FUNCTION} RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN {chance.choice(['NEW', 'OLD', 'NULL'])}; END'", f"function {FUNCTION}"),
@@ -75,7 +79,11 @@ def change(chance, major):
         "view": ("CREATE OR REPLACE " + create("client_call_history")[18:].replace("WHERE client.is_active", "WHERE true"), "view client_call_history"),
         "no view": (f"DROP VIEW {view}", f"view {view}"),
     }  # fmt: skip
-    if expected[column] in ("jsonb", "bytea") or "timestamp" in expected[column] or expected[column] in ("integer", "bigint"):
+    if (
+        expected[column] in ("jsonb", "bytea")
+        or "timestamp" in expected[column]
+        or expected[column] in ("integer", "bigint")
+    ):
         del changes["type"]
     if column.name == "id" or ObjectKey("not null", column.relation, column.name) in expected:
         del changes["generated"], changes["column"]
@@ -137,7 +145,9 @@ def rewriting(chance):
     said = re.sub(r"::.*", "", expected[word])
     column_default = "ALTER TABLE {0.relation} ALTER {0.name} SET DEFAULT {1}"
     body = "BEGIN NEW.updated_at {} {}; -- the moment\n RETURN NEW; END{}"
-    body = body.format(chance.choice(["=", ":="]), chance.choice(TIMES[:1] + ["now()", "NOW()"]), chance.choice(["", ";"]))
+    body = body.format(
+        chance.choice(["=", ":="]), chance.choice([*TIMES[:1], "now()", "NOW()"]), chance.choice(["", ";"])
+    )
     return [
         replaced(check, text),
         column_default.format(default, f"({plain})"),

@@ -55,7 +55,12 @@ def sync_folder(folder: Path) -> None:
 
 def utc_now() -> str:
     """Now, as the manifest writes times."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return as_utc(datetime.now(UTC))
+
+
+def as_utc(moment: datetime) -> str:
+    """A moment, as the manifest writes times."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def make_folder(directory: Path) -> None:

@@ -3,11 +3,12 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
+from iacalls_cli.commands.clocks import clock_difference
 from iacalls_cli.commands.maintain.archive_folder import open_archives, sizes
 from iacalls_cli.commands.maintain.cleanup_answers import (
     plan_answer,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 MAX_DURATION = timedelta(hours=24)
 # Nothing would be deleted at all, every archive removed at once, and no batch would be protected.
 NEVER_NOTHING = "max_duration", "keep_archives", "running_within"
-CLOCKS_MAY_DIFFER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def clean_up(run: Run, options: CleanupOptions) -> None:
         for warning in plan.warnings:
             diagnostics.warning(warning)
         mine = archives.of(clock.database, clock.system_identifier)
-        old = old_archives(mine, keep_for, datetime.now(UTC)) if keep_for is not None else []
+        old = old_archives(mine, keep_for, clock.now) if keep_for is not None else []
         if old:
             diagnostics.note(
                 f"plan: remove {count_of(len(old), 'archive')} older than {keep} ({pretty_size(sizes(old))})"
@@ -163,12 +163,8 @@ def warn_of_clocks(clock: Clock, zone: str) -> None:
             f"this server's time zone is {clock.zone}, and stored times without a zone are read as {zone}; "
             f"--tz {clock.zone} reads them so"
         )
-    difference = abs(clock.now - datetime.now(UTC))
-    if difference > CLOCKS_MAY_DIFFER:
-        diagnostics.warning(
-            f"the server's clock says {clock.now:%Y-%m-%d %H:%M} UTC and this machine's differs by "
-            f"{difference.total_seconds() / 60:.0f} minutes; the server's decides what is old"
-        )
+    if difference := clock_difference(clock.now):
+        diagnostics.warning(f"{difference}; the server's decides what is old")
 
 
 def require_encoding(session: "Session", plan: CleanupPlan) -> None:

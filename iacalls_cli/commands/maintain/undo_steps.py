@@ -70,7 +70,7 @@ def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
     with run.session(read_only=False, fixed_money=True) as session:
         require_primary(session)
         clock = read_clock(session.connection)
-        archive = archives.find(run_id, clock.database, clock.system_identifier)
+        archive = archives.find(run_id, clock.database, clock.system_identifier, clock.now)
         with diagnostics.waiting(f"reading {archive.id}"):
             verify_archive(archive)
         is_ours = require_same(archive, clock, session.place.database, run_id)

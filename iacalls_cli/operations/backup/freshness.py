@@ -13,6 +13,7 @@ from iacalls_cli.table import Prose
 from iacalls_cli.text import pretty_size
 
 FULL = "full"
+CLOCK_TOLERANCE = timedelta(minutes=5)
 TIME = re.compile(r"_\d{8}T\d{6}Z")
 
 
@@ -80,7 +81,7 @@ def check_group(group: list[Backup], demands: Demands, now: datetime) -> Iterato
         age > demands.max_age,
         f"{newest.id} is {pretty_duration(age)} old, at most {pretty_duration(demands.max_age)}",
     )
-    if newest.taken > now + timedelta(minutes=5):
+    if is_future(newest.taken, now):
         yield line("clock", True, f"{newest.id} is from the future")
     if demands.min_size is not None:
         detail = f"{newest.id} has {pretty_size(newest.size)}, at least {pretty_size(demands.min_size)}"
@@ -91,15 +92,24 @@ def check_group(group: list[Backup], demands: Demands, now: datetime) -> Iterato
         detail = f"{newest.id} has {pretty_size(newest.size)}, {before.id} had {pretty_size(before.size)}"
         yield line("shrink", share > demands.max_shrink, detail)
     if demands.max_proven_age is not None:
-        proven = max((backup.proof.proven_at for backup in good), default="")
+        times = [backup.proof.proven_at for backup in good if backup.proof.proven_at]
+        # One from the future would never grow old.
+        proven = max((time for time in times if not is_future(datetime.fromisoformat(time), now)), default="")
         old = not proven or now - datetime.fromisoformat(proven) > demands.max_proven_age
         detail = f"last proven {proven}" if proven else "none was ever proven; `iacalls backup rehearse` does that"
+        if times and not proven:
+            detail = f"proven only in the future: {max(times)}"
         yield line("proven", old, detail)
 
 
 def database_of(backup: Backup) -> str:
     """The database a backup is of; one without a manifest has it in its name, somewhat changed."""
     return str(backup.manifest.database["name"]) if backup.manifest else TIME.split(backup.id)[0]
+
+
+def is_future(moment: datetime, now: datetime) -> bool:
+    """Whether a moment is later than now, by more than clocks differ."""
+    return moment > now + CLOCK_TOLERANCE
 
 
 def taken(manifest: Manifest) -> datetime:

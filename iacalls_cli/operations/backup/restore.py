@@ -1,6 +1,7 @@
 """Restoring a dump into a new database: never over an existing one, whole or not at all."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,11 +47,13 @@ from iacalls_cli.operations.backup.snapshot import copied_rows, count_table, rea
 from iacalls_cli.operations.backup.statement import Statement
 from iacalls_cli.operations.compression import read_chunks
 from iacalls_cli.operations.db.sequences import find_behind
-from iacalls_cli.operations.db.unfinished import Making, lock_creation
+from iacalls_cli.operations.db.unfinished import LOST, Making, drop_database, lock_creation
 from iacalls_cli.queries import load_query
 
 DEFAULT_PATH = b"SET search_path = public, pg_temp"
 LIMITS = Limits("0", "10s")
+# A server that ended our sessions may be starting again.
+RESTART_TRIES, RESTART_PAUSE = 10, 0.5
 # What fills tables and sets sequences.
 FILLING = ("COPY", "INSERT", "SELECT", "REFRESH")
 
@@ -81,6 +84,7 @@ def restored_database(
     `like` is a database whose encoding, order and tablespace it gets, or ''. Raises `IacallsError`
     with the words of the server or the restore programs; nothing is left, or it is named.
     """
+    home = server.maintenance.info.dbname
     leftovers = lock_creation(server.maintenance, name, making)
     unfinished = making.new_name(name)
     restored = Restored(unfinished)
@@ -88,16 +92,24 @@ def restored_database(
         if reason := discard(server, leftover):
             restored.notes.append(f"the database {leftover}, left by an earlier run, could not be dropped: {reason}")
     try:
-        encoding = foreign_encoding(server, unfinished, plan)
-        notes = create_empty(server.maintenance, unfinished, plan.material, like, server.owner, encoding)
-        beforehand = create_extensions(server, unfinished, plan)
-        with server.open_database(unfinished) as connection:
-            fill(connection, server, plan, restored, beforehand, progress)
-        restored.notes[:0] = notes
-        yield restored
+        with database_errors():
+            encoding = foreign_encoding(server, unfinished, plan)
+            notes = create_empty(server.maintenance, unfinished, plan.material, like, server.owner, encoding)
+            beforehand = create_extensions(server, unfinished, plan)
+            with server.open_database(unfinished) as connection:
+                fill(connection, server, plan, restored, beforehand, progress)
+            restored.notes[:0] = notes
+            yield restored
     finally:
-        if reason := discard(server, unfinished):
-            tell_leftover(restored, f"the database {unfinished} could not be dropped: {reason}")
+        reason = discard(server, unfinished)
+        if reason and server.maintenance.closed:
+            reason = discard_anew(server, unfinished, home)
+        if reason:
+            tell_leftover(
+                restored,
+                f"the database {unfinished} could not be dropped: {reason}; "
+                f"the next `iacalls {making.command}` of {name} drops it",
+            )
 
 
 def tell_leftover(restored: Restored, words: str) -> None:
@@ -106,6 +118,22 @@ def tell_leftover(restored: Restored, words: str) -> None:
     restored.notes.append(words)
     if isinstance(error, IacallsError):
         error.message = f"{error.message}; {words}"
+
+
+def discard_anew(server: Server, name: str, home: str) -> str:
+    """Drop an unfinished database in a new session in the database `home`, after the server ended the first one.
+
+    A server that restarts is waited for, but not for long. Returns why it could not be dropped, '' where it is gone.
+    """
+    reason = LOST
+    for _ in range(RESTART_TRIES):
+        try:
+            with server.open_database(home) as maintenance:
+                return drop_database(maintenance, name, force=True)
+        except (IacallsError, psycopg.Error) as error:
+            reason = error.message if isinstance(error, IacallsError) else LOST
+        time.sleep(RESTART_PAUSE)
+    return reason
 
 
 def fill(

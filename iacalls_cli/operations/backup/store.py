@@ -271,10 +271,18 @@ def make_locked(folder: Path) -> int:
 
 
 def age_key(backup: Backup) -> tuple[str, str]:
-    """What orders backups by age: the time in the name, which a damaged one has too, then the snapshot's."""
+    """What orders backups by age: the snapshot's time, by the server's clock; of a damaged one that in its name.
+
+    The name has the time of the machine that made it, whose clock may be wrong.
+    """
     # The last: a database's name may hold one too, a label may not.
-    times = TIME.findall(backup.id)
-    return times[-1] if times else "", backup.manifest.snapshot_at if backup.manifest else ""
+    named = (TIME.findall(backup.id) or [""])[-1]
+    if backup.manifest is None:
+        return named, ""
+    try:
+        return f"{backup.manifest.taken.astimezone(UTC):%Y%m%dT%H%M%SZ}", backup.manifest.snapshot_at
+    except (ValueError, OverflowError):
+        return named, backup.manifest.snapshot_at
 
 
 def plain_name(database: str) -> str:

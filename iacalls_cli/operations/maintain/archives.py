@@ -41,6 +41,8 @@ TIME = "%Y%m%dT%H%M%SZ"
 LATEST = ("latest", "newest")
 # How old what a killed command left of an archive is before another one clears it away.
 LEFT_SECONDS = 3600.0
+# What clocks differ by without being wrong.
+CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,11 @@ class Archive:
 
     @property
     def started(self) -> datetime:
-        """When the run began, as its name says."""
-        return datetime.strptime(self.id.rsplit("_", 1)[1], TIME).replace(tzinfo=UTC)
+        """When the run began, as its name says; a name without a real time is never old."""
+        try:
+            return datetime.strptime(self.id.rsplit("_", 1)[1], TIME).replace(tzinfo=UTC)
+        except ValueError:
+            return datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -118,10 +123,11 @@ class Archives:
             if archive.manifest and wanted.items() <= archive.manifest.database.items()
         ]
 
-    def find(self, name: str, database: str, system_identifier: str) -> Archive:
+    def find(self, name: str, database: str, system_identifier: str, now: datetime | None = None) -> Archive:
         """An archive by its run's id, an unambiguous beginning of it, or newest of a database; raises `UsageError`.
 
         One that cannot be read may be of that database: it counts, and is refused by who verifies it.
+        `now` is the server's time: with an archive from after it, nobody can tell which is the newest.
         """
         archives = self.all()
         if not archives:
@@ -130,6 +136,12 @@ class Archives:
             )
         own = {"name": database, "system_identifier": system_identifier}.items()
         mine = [one for one in archives if one.manifest is None or own <= one.manifest.database.items()]
+        if name in LATEST and mine and now is not None and mine[0].started > now + CLOCK_TOLERANCE:
+            raise UsageError(
+                f"{mine[0].id} is dated in the future (the server's clock says "
+                f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC), so the newest archive cannot be told",
+                "name the run by its ID; `iacalls maintain undo` lists them",
+            )
         found = (mine or archives)[:1] if name in LATEST else [one for one in archives if one.id == name]
         found = found or [archive for archive in archives if name and archive.id.startswith(name)]
         if len(found) != 1:
@@ -137,11 +149,16 @@ class Archives:
             raise UsageError(f"there is {what} {name!r} in {self.directory}", "`iacalls maintain undo` lists them")
         return found[0]
 
-    def new_id(self, database: str) -> str:
-        """The name of a run that begins now; of two in the same second the later waits for the next."""
+    def new_id(self, database: str, now: datetime) -> str:
+        """The name of a run that begins `now`, by the server's clock; of two in the same second the later waits.
+
+        By that clock, ages of archives are those that rules have, whatever machine a cleanup runs on.
+        """
         plain = re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
+        began = time.monotonic()
         while True:
-            name = f"{plain}_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+            moment = now.astimezone(UTC) + timedelta(seconds=time.monotonic() - began)
+            name = f"{plain}_{moment.strftime(TIME)}"
             if not any(os.path.lexists(self.directory / (name + ending)) for ending in ("", UNFINISHED, REMOVED)):
                 return name
             time.sleep(0.1)
@@ -195,7 +212,10 @@ def read_opened(folder: OpenFolder) -> Archive:
 
 
 def old_archives(archives: list[Archive], keep: timedelta, now: datetime) -> list[Archive]:
-    """The archives that are older than they are to be kept; never one that is still being written."""
+    """The archives that are older than they are to be kept; never one that is still being written.
+
+    `now` is the server's time, as that of their names.
+    """
     return [archive for archive in archives if archive.is_closed and now - archive.started > keep]
 
 
