@@ -25,6 +25,11 @@ PLACES = [
     "CREATE FUNCTION public.op(int, int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT public.spy($1)';"
     "CREATE OPERATOR public.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = public.op);"
     "CREATE INDEX i ON public.t (id) WHERE 1 OPERATOR(public.===) 2",
+    "CREATE FUNCTION public.num(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT public.spy($1)::int';"
+    "CREATE STATISTICS public.s ON (id + public.num(1)), id FROM public.t",
+    "CREATE FUNCTION public.num(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN public.spy($1)::int; END';"
+    "CREATE TABLE public.p (a int) PARTITION BY RANGE ((a + public.num(1)));"
+    "CREATE TABLE public.p1 PARTITION OF public.p FOR VALUES FROM (0) TO (100)",
 ]
 
 

@@ -65,7 +65,7 @@ def replace_database(run: Run, material: Material, name: str, store: "Store", jo
                 tell_notes(restored.notes + copy_settings(session.connection, live, restored.name))
                 losses = compare_live(server, live, restored.name)
                 with server.open_database(live) as first, server.open_database(restored.name) as second:
-                    carry_sequences(first, second)
+                    tell_notes(carry_sequences(first, second))
                 tell_loss(losses, live)
                 agree_to_swap(run, session, live)
                 kept = dated_name(session.connection, live, BEFORE)

@@ -37,7 +37,9 @@ DISPENSABLE = frozenset(
      "TEXT SEARCH DICTIONARY", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "TRANSFORM", "TRIGGER", "TYPE",
      "USER MAPPING", "VIEW", "CONSTRAINT TRIGGER")
 )  # fmt: skip
-STAND_IN_FUNCTIONS = re.compile(r"(?:uuid_generate_(?:v1|v1mc|v3|v4)|uuid_n(?:il|s_\w+)|gen_random_uuid)\(")
+STAND_IN_FUNCTIONS = re.compile(
+    r"(?:uuid_generate_(?:v1|v1mc|v3|v4)|uuid_n(?:il|s_\w+)|gen_random_(?:uuid|bytes)|digest)\("
+)
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Compatibility:
     lacking_roles: dict[str, None] = field(default_factory=dict)
     lacking_owners: dict[str, None] = field(default_factory=dict)
     lacking_extensions: dict[str, None] = field(default_factory=dict)
+    forbidden_extensions: dict[str, None] = field(default_factory=dict)
     lacking_tablespaces: dict[str, None] = field(default_factory=dict)
     stand_ins: dict[str, None] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -117,13 +120,13 @@ class Compatibility:
             self.create_collation(statement)
             return True
         is_there = state not in UNDEFINED
-        if command in ("COPY", "INSERT") and not is_there and self.lacking_extensions:
+        if command in ("COPY", "INSERT") and not is_there and self.missing_extensions:
             if statement.target_identifiers not in self.tables:
                 self.leave_out_rows(*statement.target_identifiers)
                 return True
             return False
         if command == "SELECT":
-            return not is_there and bool(self.lacking_extensions)
+            return not is_there and bool(self.missing_extensions)
         if command in ("CREATE", "ALTER", "REFRESH") and (kind in DISPENSABLE or command == "REFRESH"):
             return self.may_leave_out(statement, state, reason)
         return False
@@ -136,7 +139,9 @@ class Compatibility:
         """Whether an object that its rows do not need is left out after an error."""
         if state == INSUFFICIENT_RIGHT:
             if statement.kind == "EXTENSION":
-                self.left_out[f"EXTENSION {statement.name.split(' ')[0]}"] = f"{self.role} may not create it"
+                name = statement.name.split(" ")[0]
+                self.forbidden_extensions[name] = None
+                self.left_out[f"EXTENSION {name}"] = f"{self.role} may not create it"
             else:
                 self.left_out[shown(statement)] = reason
             return True
@@ -152,6 +157,11 @@ class Compatibility:
         is_known = statement.identifiers == ("plpgsql",) or f"{statement.kind} {statement.name}" in self.left_out
         if not is_known:
             self.left_out[f"comment on {statement.kind} {statement.name}"] = reason
+
+    @property
+    def missing_extensions(self) -> bool:
+        """Whether an extension is missing, because the server lacks it or the role may not create it."""
+        return bool(self.lacking_extensions or self.forbidden_extensions)
 
     @property
     def has_left_out(self) -> bool:

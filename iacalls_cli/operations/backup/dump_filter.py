@@ -156,6 +156,8 @@ class DumpFilter:
                 self.server.left_out["comment on the database"] = ""
                 return None
             raise not_of_a_dump(statement)
+        if statement.identifiers[:1] == ("pg_catalog",) and statement.command in ("CREATE", "ALTER"):
+            raise not_of_a_dump(statement)
         if owner := OWNER.fullmatch(text):
             self.kept.keep_owner(statement, unquote(owner[1], statement.encoding))
             return None
@@ -245,8 +247,13 @@ class DumpFilter:
 
     def apply_right(self, statement: Statement) -> bytes | None:
         """GRANT and REVOKE on objects of one database, kept for the end; never of roles."""
-        if read_grant(statement) is None:
+        grant = read_grant(statement)
+        if grant is None:
             raise not_of_a_dump(statement)
+        if grant.is_on_catalog:
+            # Some of it is the whole server's: pg_authid holds every role's password.
+            self.server.left_out[f"privileges on {grant.target}"] = "part of the system catalog"
+            return None
         self.kept.keep(self.kept.rights, statement)
         return None
 

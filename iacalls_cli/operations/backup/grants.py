@@ -1,5 +1,6 @@
 """GRANT and REVOKE of a dump: what on, for whom, and whether they are about objects of one database."""
 
+import re
 from dataclasses import dataclass
 
 from iacalls_cli.operations.backup.statement import Statement, Token, unquote
@@ -12,6 +13,8 @@ TARGETS = frozenset(
 )  # fmt: skip
 SERVER_WIDE = frozenset(("DATABASE", "TABLESPACE", "PARAMETER", "ROLE", "SYSTEM"))
 
+CATALOG = re.compile(r'(?:^|[\s,])(?:pg_catalog|information_schema|"pg_catalog")(?:\.|$)')
+
 
 @dataclass(frozen=True)
 class Grant:
@@ -21,6 +24,11 @@ class Grant:
     target: str
     roles: tuple[str, ...]
     privileges: tuple[Token, ...]
+
+    @property
+    def is_on_catalog(self) -> bool:
+        """Whether it is on an object of the system catalog."""
+        return bool(CATALOG.search(self.target))
 
     @property
     def has_maintain(self) -> bool:

@@ -9,10 +9,19 @@ import psycopg
 from iacalls_cli.database.connection import SAFE_PATH
 from iacalls_cli.database.extended import execute_alone
 from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.rows import fetch
 from iacalls_cli.operations.backup.compatibility import EVERYONE, TIMEOUT_MAJOR, Compatibility, shown
 from iacalls_cli.operations.backup.grants import Grant, read_grant
 from iacalls_cli.operations.backup.run_script import error_words, failure
 from iacalls_cli.operations.backup.statement import Statement
+from iacalls_cli.queries import load_query
+
+# What GRANT and REVOKE warn of when they do nothing.
+NOT_GRANTED = ("01006", "01007")
+ROUTINES = ("FUNCTION", "PROCEDURE", "ROUTINE")
+# What acts with its owner's privileges whoever uses it.
+# pg_dump calls views tables in ALTER … OWNER TO.
+ORPHANS = (*ROUTINES, "VIEW", "TABLE")
 
 
 class KeptStatements:
@@ -23,8 +32,23 @@ class KeptStatements:
         self.late: list[Statement] = []
         self.rights: list[Statement] = []
         self.event_triggers: list[Statement] = []
+        self.orphans: list[Statement] = []
         # Dumps before version 10.3 name no schemas.
         self.path = b""
+
+    def keep_orphan(self, statement: Statement) -> None:
+        """Keep the name of a routine or view whose owner is missing: it must not act with a superuser's privileges."""
+        if self.server.is_superuser and statement.kind in ORPHANS:
+            self.orphans.append(statement)
+
+    def disarm(self, statement: Statement) -> None:
+        """Keep a routine or view of a missing owner from acting with a superuser's privileges for whoever uses it."""
+        values = {"name": statement.name, "is_routine": statement.kind in ROUTINES}
+        for row in fetch(self.server.connection, load_query("backup/orphan-repairs"), values):
+            with database_errors():
+                self.server.connection.execute(row["statement"].encode())
+            kind = "VIEW" if statement.kind == "TABLE" else statement.kind
+            self.server.left_out[f"{kind} {statement.name}"] = f"{row['effect']}: its owner is missing"
 
     def keep_owner(self, statement: Statement, owner: str) -> None:
         """Keep an ALTER … OWNER TO for the end, or the name of a role that cannot be given anything."""
@@ -32,6 +56,7 @@ class KeptStatements:
             self.keep(self.event_triggers if statement.kind == "EVENT TRIGGER" else self.rights, statement)
         else:
             self.server.lacking_owners[owner] = None
+            self.keep_orphan(statement)
 
     def keep(self, kept: list[Statement], statement: Statement) -> None:
         """Keep a statement for the end, with the search_path that it was written for."""
@@ -45,6 +70,8 @@ class KeptStatements:
                 self.run_late(statement)
         for statement in self.rights:
             self.give(statement)
+        for statement in self.orphans:
+            self.disarm(statement)
         for statement in self.event_triggers:
             with database_errors():
                 self.run_late(statement)
@@ -83,12 +110,24 @@ class KeptStatements:
                 text = grant.without_maintain()
                 if not text:
                     return
+        warnings: list[str] = []
+
+        def note(diagnostic: psycopg.errors.Diagnostic) -> None:
+            if diagnostic.sqlstate in NOT_GRANTED:
+                warnings.append(diagnostic.message_primary or "")
+
+        self.server.connection.add_notice_handler(note)
         try:
             self.execute_late(statement, text)
         except psycopg.Error as error:
             is_follower = statement.kind == "SEQUENCE" and error.sqlstate == "0A000"  # it follows its table
             if not is_follower and shown(statement) not in self.server.left_out:
                 self.server.refused[f"{about(statement, grant)}: {error_words(error, statement)}"] = None
+        finally:
+            self.server.connection.remove_notice_handler(note)
+        # What a role may not grant or revoke is a mere warning to the server.
+        for warning in warnings:
+            self.server.refused[f"{about(statement, grant)}: {warning}"] = None
 
 
 def about(statement: Statement, grant: Grant | None) -> str:

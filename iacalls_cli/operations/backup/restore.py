@@ -201,9 +201,13 @@ def run(dump_filter: DumpFilter, chunks: Iterable[bytes], apply: StatementFilter
 
 def explain(error: IacallsError, compatibility: Compatibility, plan: RestorePlan) -> None:
     """Say with an error what this server lacks, and the way where functions find their names by search_path."""
-    if missing := compatibility.missing_words():
-        error.message = f"{error.message}; {missing}"
+    if "unsupported XML feature" in error.message:
+        error.hint = "this server was built without XML (so is the embedded one); restore on one that has it"
+    elif compatibility.lacking_extensions:
+        error.message = f"{error.message}; {compatibility.missing_words()}"
         error.hint = "install it on this server, or restore on one that has it"
+        if compatibility.left_out and is_undefined(error):
+            error.message = f"{error.message}; left out before: {', '.join(compatibility.left_out)}"
     elif compatibility.left_out and is_undefined(error):
         error.message = f"{error.message}; left out before: {', '.join(compatibility.left_out)}"
     elif not plan.search_path and is_undefined(error):
@@ -259,7 +263,7 @@ def restore_archive(client: Client, plan: RestorePlan, dump_filter: DumpFilter, 
     entries = without_lacking(read_contents(client, archive, *sections), compatibility, client, archive)
     owned = [entry for entry in entries if entry.kind in OWNED]
     run_script(compatibility.connection, entries_as_text(client, archive, owned), keep_only(dump_filter))
-    for phase in plan_phases(entries, indexes_as_text=bool(compatibility.lacking_extensions)):
+    for phase in plan_phases(entries, indexes_as_text=compatibility.has_left_out):
         if phase.by_program:
             run_program(client, plan, phase.entries, compatibility, progress)
         else:
@@ -277,7 +281,7 @@ def keep_only(dump_filter: DumpFilter) -> StatementFilter:
 
 def without_lacking(entries: list[Entry], compatibility: Compatibility, client: Client, archive: Path) -> list[Entry]:
     """Return the entries without the rows of extensions that this server lacks: their tables are not there."""
-    if not compatibility.lacking_extensions:
+    if not compatibility.missing_extensions:
         return entries
     own = {entry.name for entry in read_contents(client, archive, "pre-data") if entry.kind == "TABLE"}
     kept = []

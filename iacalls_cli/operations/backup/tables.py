@@ -14,11 +14,12 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.connection import SAFE_PATH, Connection
 from iacalls_cli.database.extended import python_encoding, text_encoding
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.search_path import APPLICATION_PATH
 from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
 from iacalls_cli.operations.backup.contents import (
     archive_script,
@@ -43,6 +44,7 @@ SETVAL = re.compile(rb"SELECT (?:pg_catalog\.)?setval\('((?:[^']|'')+)', (-?\d+)
 READING = ("client_encoding", "standard_conforming_strings", "escape_string_warning")
 LARGE_OBJECT_CALLS = (b"lo_create", b"lo_creat", b"lo_open", b"lowrite", b"lo_close")
 # A trigger's or rule's state, and how to give it back.
+Change = tuple[bytes, sql.Composed]
 ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
 
 
@@ -99,9 +101,10 @@ def restore_beside(
 
     All or nothing. Raises `UsageError` for a table that is not in the dump.
     """
-    selection = Selection(tuple(tables))
+    selection, filling = Selection(tuple(tables)), Filling()
 
     def apply(text: bytes) -> bytes | None:
+        filling.stop(connection)
         statement = read_statement(connection, text)
         is_table = statement.command == "CREATE" and statement.kind == "TABLE"
         if is_table or is_rows(statement):
@@ -113,6 +116,8 @@ def restore_beside(
                 if not is_of_one_object(statement):
                     raise not_of_a_dump(statement)
                 require_whole(statement)
+            else:
+                filling.start(connection, names)
             moved = sql.Identifier(side, names[1]).as_bytes(connection)
             start, end = tokens[0].end - len(tokens[0].text), tokens[2].end
             return statement.text[:start] + moved + statement.text[end:]
@@ -121,6 +126,7 @@ def restore_beside(
     with database_errors(), connection.transaction():
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(side)))
         run_script(connection, script_of(client, material, archive, selection.wanted), apply)
+        filling.stop(connection)
         selection.require_all(material)
         return [
             BroughtBack(relation_name(schema, name), f"{side}.{name}", count(connection, side, name))
@@ -153,20 +159,21 @@ def restore_rows(
     undo: dict[bytes, sql.Composed] = {}
     moves: list[tuple[str, int, bool]] = []
     notes: list[str] = []
+    filling, filled = Filling(), set[tuple[str, ...]]()
 
     def apply(text: bytes) -> bytes | None:
         statement = read_statement(connection, text)
+        names = statement.target_identifiers if is_rows(statement) else ()
+        if names and names == filling.table:
+            return text
+        filling.stop(connection)
         if is_rows(statement):
-            names = statement.target_identifiers
-            if len(names) != 2:
+            if len(names) != 2 or not selection.takes(*names):
                 return None
-            is_new = names not in selection.found
-            if not selection.takes(*names):
-                return None
-            if is_new:
-                require_empty_table(connection, *names)
-                undo.update(defer_keys(connection, *names))
-                undo.update(disable_hooks(connection, *names))
+            if names not in filled:
+                filled.add(names)
+                undo.update(prepare_table(connection, *names))
+            filling.start(connection, names)
             return text
         if is_reading(statement):
             return reading_of(connection, statement)
@@ -181,6 +188,7 @@ def restore_rows(
 
     with database_errors(), connection.transaction():
         run_script(connection, script_of(client, material, archive, selection.wanted, "--data-only"), apply)
+        filling.stop(connection)
         selection.require_all(material)
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for statement in undo.values():
@@ -263,11 +271,42 @@ def script_of(
     """Return the SQL of a dump; of an archive that of the wanted tables only."""
     if not material.is_archive:
         return read_chunks(archive)
-    # SCHEMA.NAME, or a name with a point in it.
-    names = {part for name in tables for part in (name, name.split(".", 1)[-1])}
+    # SCHEMA.NAME, either with points in it.
+    names = {name[start:] for name in tables for start in (0, *(at + 1 for at, sign in enumerate(name) if sign == "."))}
     codec = python_encoding(read_encoding(entries_head(client, archive)))
     selected = [b"--table=" + name.encode(codec, "replace") for name in sorted(names)]
     return archive_script(client, archive, *options, *selected)
+
+
+@dataclass
+class Filling:
+    """The table whose rows are coming: for so long its functions find names as they do for the application."""
+
+    table: tuple[str, ...] = ()
+
+    def start(self, connection: Connection, table: tuple[str, ...]) -> None:
+        """Have the application's search_path."""
+        connection.execute(APPLICATION_PATH)
+        self.table = table
+
+    def stop(self, connection: Connection) -> None:
+        """Have our own search_path again, before any statement of ours."""
+        if self.table:
+            connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [SAFE_PATH])
+            self.table = ()
+
+
+def prepare_table(connection: Connection, schema: str, name: str) -> Iterator[Change]:
+    """See that a table is empty, defer its keys and disable its triggers and rules; those of its partitions too.
+
+    Yields what was changed, and the statement that changes it back.
+    """
+    parts = fetch(connection, load_query("backup/partitions"), {"schema": schema, "name": name})
+    for row in parts or [{"schema": schema, "name": name, "is_partitioned": False}]:
+        if not row["is_partitioned"]:
+            require_empty_table(connection, row["schema"], row["name"])
+        yield from defer_keys(connection, row["schema"], row["name"])
+        yield from disable_hooks(connection, row["schema"], row["name"])
 
 
 def require_empty_table(connection: Connection, schema: str, name: str) -> None:
@@ -275,15 +314,21 @@ def require_empty_table(connection: Connection, schema: str, name: str) -> None:
     with connection.transaction():
         connection.execute("SET LOCAL row_security = off")
         query = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(sql.Identifier(schema, name))
-        row = connection.execute(query).fetchone()
+        try:
+            row = connection.execute(query).fetchone()
+        except psycopg.errors.InsufficientPrivilege as error:
+            if "row-level security" not in (error.diag.message_primary or ""):
+                raise
+            raise DatabaseError(
+                f"row security of {relation_name(schema, name)} applies to this role: is it empty?",
+                "use a role with BYPASSRLS; or, as the table's owner, ALTER TABLE … NO FORCE ROW LEVEL SECURITY",
+                INSUFFICIENT_RIGHT,
+            ) from None
     if row is None or row[0]:
         raise IacallsError(
             f"the table {relation_name(schema, name)} is not empty, nothing was changed",
             "--table TABLE without --data-only brings the rows back into a schema of their own",
         )
-
-
-Change = tuple[bytes, sql.Composed]
 
 
 def defer_keys(connection: Connection, schema: str, name: str) -> Iterator[Change]:
@@ -337,8 +382,11 @@ def require_as_many(material: Material, selection: Selection, brought: list[Brou
 
 
 def count(connection: Connection, schema: str, name: str) -> int:
-    """Return a table's rows."""
-    row = connection.execute(
-        sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
-    ).fetchone()
-    return int(row[0]) if row else 0
+    """Return a table's rows, those of its partitions included."""
+    total = 0
+    for row in fetch(connection, load_query("backup/partitions"), {"schema": schema, "name": name}):
+        if not row["is_partitioned"]:
+            query = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}")
+            found = connection.execute(query.format(sql.Identifier(row["schema"], row["name"]))).fetchone()
+            total += int(found[0]) if found else 0
+    return total

@@ -65,14 +65,20 @@ def find_behind(connection: Connection) -> list[BehindSequence]:
     return behind
 
 
-def carry_sequences(source: Connection, target: Connection) -> None:
+def carry_sequences(source: Connection, target: Connection) -> list[str]:
     """Move the sequences of `target` to where those of `source` are, where that is further on.
 
-    What follows a database in its place then gives no id again that was given since.
+    What follows a database in its place then gives no id again that was given since. One that has
+    no next value there stays: inserts would fail. Returns what was done, a line each.
     """
+    notes = []
     with database_errors():
         for row in fetch(source, load_query("db/sequence-values")):
-            move_sequence(target, row["name"], row["value"], is_called=True)
+            if row["is_at_end"]:
+                notes.append(f"the sequence {row['name']} is at its end, and stays where the backup says")
+            elif move_sequence(target, row["name"], row["value"], is_called=True):
+                notes.append(f"the sequence {row['name']} goes on from {row['value']}, as in the replaced database")
+    return notes
 
 
 def move_sequence(connection: Connection, name: str, value: int, *, is_called: bool) -> bool:
@@ -85,13 +91,15 @@ def move_sequence(connection: Connection, name: str, value: int, *, is_called: b
         sequence = sql.Identifier(row["schema"], row["name"])
         statement = sql.SQL(
             "SELECT setval({name}::regclass, {value}, {is_called}) FROM {sequence} AS s"
-            " WHERE {value} {further} s.last_value OR ({value} = s.last_value AND {is_called} AND NOT s.is_called)"
+            " WHERE CASE WHEN {is_cyclic} THEN NOT s.is_called AND {is_called}"
+            " ELSE {value} {further} s.last_value OR ({value} = s.last_value AND {is_called} AND NOT s.is_called) END"
         )
         moved = connection.execute(
             statement.format(
                 name=sql.Literal(sequence.as_string()),
                 value=sql.Literal(value),
                 is_called=sql.Literal(is_called),
+                is_cyclic=sql.Literal(row["is_cyclic"]),
                 sequence=sequence,
                 further=sql.SQL(">" if row["is_ascending"] else "<"),
             )
