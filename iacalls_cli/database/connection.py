@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from iacalls_cli.config.file import SECRET_KEYS
 from iacalls_cli.config.target import Target
 from iacalls_cli.database.failures import NOT_READY, connection_failed, database_errors
 from iacalls_cli.database.parameters import (
@@ -86,10 +87,11 @@ def open_session(
     """Connect to a target, or to another `database` on the same server.
 
     `command` goes into application_name as `iacalls/<command>`; `password` is one that the
-    user typed; `fixed_money` as in `settle`; `encrypted` asks for TLS where it is only preferred. A
-    connection pooler is refused before anything is set in its session, unless the target says that
-    it is in session mode and no other `database` is asked for. Raises `PasswordNeeded`, another `ConnectionFailed` (the reason in one line) or
-    `UsageError` (an unusable DSN).
+    user typed; `fixed_money` as in `settle`; `encrypted` asks for TLS where it is only preferred.
+
+    A connection pooler is refused before anything is set in its session, unless the target says that
+    it is in session mode and no other `database` is asked for. Raises `PasswordNeeded`, another
+    `ConnectionFailed` (the reason in one line) or `UsageError` (an unusable DSN).
     """
     parameters = connection_parameters(target)
     if database is not None:
@@ -236,7 +238,7 @@ def refusal(error: psycopg.Error, place: Place, parameters: Mapping[str, Any]) -
         return PasswordNeeded(str(place))
     failed = connection_failed(error, f"{place} ({place.source})", place.database)
     message = failed.message
-    for key in ("password", "sslpassword"):
+    for key in SECRET_KEYS:
         if secret := str(parameters.get(key) or ""):
             message = message.replace(secret, "***")
     return type(failed)(message, failed.hint)
