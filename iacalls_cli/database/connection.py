@@ -11,6 +11,7 @@ import psycopg
 
 from iacalls_cli.config.file import SECRET_KEYS
 from iacalls_cli.config.target import Target
+from iacalls_cli.database.certificates import find_certificate_problem
 from iacalls_cli.database.failures import NOT_READY, connection_failed, database_errors
 from iacalls_cli.database.parameters import (
     Place,
@@ -236,7 +237,12 @@ def refusal(error: psycopg.Error, place: Place, parameters: Mapping[str, Any]) -
     """Why the target let us not in, with every secret of the parameters blotted out."""
     if error.pgconn and error.pgconn.needs_password:
         return PasswordNeeded(str(place))
-    failed = connection_failed(error, f"{place} ({place.source})", place.database)
+    failed = connection_failed(
+        error,
+        f"{place} ({place.source})",
+        place.database,
+        lambda: find_certificate_problem(resolve({name: value for name, value in parameters.items() if value})),
+    )
     message = failed.message
     for key in SECRET_KEYS:
         if secret := str(parameters.get(key) or ""):

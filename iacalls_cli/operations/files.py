@@ -3,7 +3,8 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ def write_file(path: Path, text: str) -> None:
     partial = path.with_name(path.name + UNFINISHED)
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with named_disk(path), os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -52,6 +53,17 @@ def write_file(path: Path, text: str) -> None:
         raise
     partial.rename(path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def named_disk(path: Path) -> Iterator[None]:
+    """Let an error of the disk say which one: a write that finds no space does not name its file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
