@@ -55,7 +55,7 @@ def invalid(admin):
     return [row[0] for row in admin.execute(INVALID)]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_no_invalid_index(admin, old_snapshot, begin, stop):
     process = begin()
     assert invalid(admin) == [f"{PHONE}_ccnew"]
