@@ -192,7 +192,7 @@ def test_a_filter_is_one_condition_or_nothing(owner, plan):
 
 def test_a_filter_that_fails_on_a_row_is_named_and_the_row_is_not(owner, iacalls, configure):
     owner.execute("UPDATE users SET email = 'geheim@example.com', created_at = '2020-01-01'")
-    configure(RULE.format(table="users", age_column="created_at", age="1s", filter="email::integer > 0"))
+    configure(RULE.format(table="users", age_column="created_at", age="1h", filter="email::integer > 0"))
     outcome = iacalls("maintain", "cleanup", "--only", "quejas", "--dry-run")
     assert outcome.code == 1
     assert "rule quejas: its filter fails on a row of users" in outcome.error
@@ -341,6 +341,7 @@ def test_an_age_that_may_be_meant_as_months_is_refused(owner, plan, iacalls, con
     assert outcome.code == 2
     assert f"maintain.rules.quejas.age cannot be {age}: {words}" in outcome.error
     words = words.replace("row", "archive").replace("old", "removed")
+    configure("")
     outcome = iacalls("maintain", "cleanup", "--keep-archives", age)
     assert outcome.code == 2
     assert f"--keep-archives cannot be {age}: {words}" in outcome.error
