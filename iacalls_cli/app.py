@@ -70,6 +70,9 @@ def run(arguments: list[str]) -> int:
         return outcome if isinstance(outcome, int) else ExitCode.DONE
     except SystemExit as leaving:  # how Typer ends completion and its installation
         return leaving.code if isinstance(leaving.code, int) else ExitCode.DONE
+    except diagnostics.Declined as answer:
+        diagnostics.note(answer.message)
+        return answer.exit_code
     except IacallsError as error:
         diagnostics.error(error)
         return error.exit_code

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from iacalls_cli.errors import IacallsError
+from iacalls_cli.errors import ExitCode, IacallsError
 from iacalls_cli.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ Progress = Callable[[str, int, int], None]
 
 
 class Declined(IacallsError):
-    """The user was asked and did not agree; nothing was changed."""
+    """The user was asked and said no, which is an answer and no failure; nothing was changed."""
+
+    exit_code = ExitCode.DONE
 
 
 class Voice:
@@ -96,9 +98,12 @@ def confirm(question: str) -> None:
 
 
 def confirm_name(question: str, name: str) -> None:
-    """Ask to type a name; raises `Declined` unless exactly that is typed."""
-    if ask(f"{question} Type {name} to go on: ").strip() != name:
-        raise Declined(f"{name} was not typed, nothing was changed")
+    """Ask to type a name; raises `Declined` for no answer or a no, and an error for another name."""
+    answer = ask(f"{question} Type {name} to go on: ").strip()
+    if answer.lower() in ("", "n", "no") and answer != name:
+        raise Declined("not confirmed, nothing was changed")
+    if answer != name:
+        raise IacallsError(f"{name} was not typed, nothing was changed", "check which database is meant")
 
 
 def ask(question: str) -> str:
@@ -121,7 +126,7 @@ def ask_hidden(question: str) -> str:
     try:
         return getpass.getpass(printable(question), stream=sys.stderr)
     except EOFError:
-        raise Declined("no password was given, nothing was changed") from None
+        raise IacallsError("no password was given, nothing was changed") from None
 
 
 @contextmanager

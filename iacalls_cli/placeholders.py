@@ -16,17 +16,20 @@ TOKEN = re.compile(
     | (?P<dollar>(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)
     | (?P<cast>::|:=)
     | (?P<placeholder>(?<![\w\])]):(?P<name>[A-Za-z_]\w*))
+    | (?P<foreign>(?<![\w$])\$\d+ | [$\#]?\{[^}\n]*\}* | (?<![\w\])\[:"']):'[A-Za-z_]\w*')
     | (?P<semicolon>;)
     """,
     re.VERBOSE | re.DOTALL,
 )
+WORD = re.compile(r"[A-Za-z]+")
 BLOCK_EDGE = re.compile(r"/\*|\*/")
 
 
 def scan(text: str) -> Iterator[tuple[str, str]]:
     """Cut SQL text into (kind, piece) pairs that join to the same text again.
 
-    Kinds: `placeholder`, `semicolon`, `comment`, and `text` for everything else.
+    Kinds: `placeholder`, `semicolon`, `comment`, `foreign` for placeholders of other tools (`$1`,
+    `{{name}}`, `:'name'`), and `text` for everything else.
 
     >>> list(scan("SELECT :a::int"))
     [('text', 'SELECT '), ('placeholder', ':a'), ('text', '::'), ('text', 'int')]
@@ -44,7 +47,7 @@ def scan(text: str) -> Iterator[tuple[str, str]]:
             kind = "comment"
         elif match["placeholder"]:
             kind = "placeholder"
-        elif kind != "semicolon":
+        elif kind not in ("semicolon", "foreign"):
             kind = "text"
         yield kind, text[match.start() : end]
         position = end
@@ -71,20 +74,37 @@ def find_placeholders(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def count_statements(text: str) -> int:
-    """How many statements SQL text holds, comments and a last semicolon apart.
+def find_foreign(text: str) -> Iterator[tuple[int, str]]:
+    r"""Placeholders that only other tools know, with their lines.
 
-    >>> count_statements("SELECT 1; -- done;")
-    1
+    >>> list(find_foreign("SELECT :a,\n  $1, '$2'"))
+    [(2, '$1')]
     """
-    count, open_statement = 0, False
+    line = 1
+    for kind, piece in scan(text):
+        if kind == "foreign":
+            yield line, piece
+        line += piece.count("\n")
+
+
+def find_statements(text: str) -> list[tuple[int, str]]:
+    r"""The statements of SQL text: the line where each begins, and its first word.
+
+    >>> find_statements("SELECT 1;\nSET x = 1; -- done;")
+    [(1, 'SELECT'), (2, 'SET')]
+    """
+    found: list[tuple[int, str]] = []
+    line, is_open = 1, False
     for kind, piece in scan(text):
         if kind == "semicolon":
-            count += open_statement
-            open_statement = False
-        elif kind != "comment" and piece.strip():
-            open_statement = True
-    return count + open_statement
+            is_open = False
+        elif kind != "comment" and piece.strip() and not is_open:
+            is_open = True
+            lines_before = piece[: len(piece) - len(piece.lstrip())].count("\n")
+            word = WORD.match(piece.lstrip())
+            found.append((line + lines_before, word[0].upper() if word else ""))
+        line += piece.count("\n")
+    return found
 
 
 def to_positional(text: str, types: dict[str, str]) -> str:

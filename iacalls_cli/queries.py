@@ -7,9 +7,10 @@
 
 The first lines say what the query does. `param: NAME TYPE` declares a required parameter,
 `= DEFAULT` (or `= null`) makes it optional, `in A, B` lists what it may be, and the text
-after ` -- ` is its help. `effect` is `read-only` or `write`. Three keys name columns for the
-sake of tables for people: `bytes` are sizes, shown in larger units; `prose` is text that is
-wrapped and not cut; `wide` is left out where the terminal is too narrow for all.
+after ` -- ` is its help. A value may stand in single quotes, as in SQL. `effect` is `read-only`
+or `write`. Three keys name columns for the sake of tables for people: `bytes` are sizes, shown
+in larger units; `prose` is text that is wrapped and not cut; `wide` is left out where the
+terminal is too narrow for all.
 """
 
 import os
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from iacalls_cli.errors import UsageError
-from iacalls_cli.placeholders import count_statements, find_placeholders, to_positional
+from iacalls_cli.placeholders import find_foreign, find_placeholders, find_statements, to_positional
 from iacalls_cli.values import make_clock, read_value
 
 PACKAGE = Path(__file__).parent
@@ -37,7 +38,7 @@ HEADER_LINE = re.compile(r"--[ \t]?(?P<text>.*)")
 KEY_LINE = re.compile(r"(?P<key>[a-z]+):\s*(?P<value>.*)")
 PARAM_LINE = re.compile(
     r"(?P<name>[a-z_][a-z0-9_]*)\s+(?P<type>[a-z]+)"
-    r"(?:\s*=\s*(?P<default>.*?))?"
+    r"(?:\s*=\s*(?P<default>'(?:[^']|'')*'|.*?))?"
     r"(?:\s+in\s+(?P<choices>[^-].*?))?"
     r"(?:\s+--\s+(?P<help>.*))?"
 )
@@ -107,14 +108,15 @@ def load_stand_in(extension: str) -> str:
     return (SQL / "stand_ins" / f"{extension}.sql").read_text("utf-8")
 
 
-def read_query(path: Path, name: str) -> Query:
-    """Read a SQL file with its header.
+def read_query(path: Path, name: str, *, needs_header: bool = True) -> Query:
+    """Read a SQL file with its header, which may be missing unless `needs_header`.
 
     Raises `UsageError` naming the file when it cannot be read, is not UTF-8, has no
     header, declares what it does not use, or holds other than one statement.
     """
     try:
-        text = path.read_text("utf-8")
+        # Editors of Windows begin a file with a byte order mark, which is not part of the SQL.
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}", "check the path") from None
     except IsADirectoryError:
@@ -126,13 +128,19 @@ def read_query(path: Path, name: str) -> Query:
     try:
         if "\0" in text:
             raise UsageError("it holds a NUL character, where the server would stop to read", "remove it")
-        return parse_query(name, text)
+        if "\N{BYTE ORDER MARK}" in text:
+            line = text[: text.index("\N{BYTE ORDER MARK}")].count("\n") + 1
+            raise UsageError(f"line {line}: a byte order mark, which cannot be seen, is in the text", "remove it")
+        return parse_query(name, text, needs_header=needs_header)
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", error.hint) from None
 
 
-def parse_query(name: str, text: str) -> Query:
-    """Parse SQL text with its header; raises `UsageError` where the two do not fit."""
+def parse_query(name: str, text: str, *, needs_header: bool = True) -> Query:
+    """Parse SQL text with its header, which may be missing unless `needs_header`.
+
+    Raises `UsageError` where the two do not fit.
+    """
     description: list[str] = []
     values: dict[str, str] = {}
     parameters: list[Parameter] = []
@@ -152,22 +160,40 @@ def parse_query(name: str, text: str) -> Query:
             parameters.append(parse_parameter(value, number))
         else:
             values[key] = value
-    if not description:
+    if not description and needs_header:
         raise UsageError("it has no header", "begin it with a comment line that says what the query does")
     effect = values.get("effect", "read-only")
     if effect not in EFFECTS:
         raise UsageError(f"unknown effect '{effect}'", f"effect is {' or '.join(EFFECTS)}")
+    for number, piece in find_foreign(text):
+        raise UsageError(
+            f"line {number}: {piece} is a placeholder of another tool",
+            "write :name, and declare it: -- param: name TYPE",
+        )
     check_parameters(text, parameters)
-    statements = count_statements(text)
-    if statements != 1:
-        raise UsageError(f"it holds {statements} statements", "one SQL file holds one statement")
+    check_statements(text)
     marked = [split_list(values.get(key, "")) for key in ("bytes", "prose", "wide")]
-    return Query(name, text, "\n".join(description), values.get("es", ""), tuple(parameters), effect, *marked)
+    return Query(name, text, "\n".join(description) or name, values.get("es", ""), tuple(parameters), effect, *marked)
+
+
+def check_statements(text: str) -> None:
+    """Raise `UsageError` unless the text is one statement, naming those that are too many."""
+    statements = find_statements(text)
+    if len(statements) < 2:
+        if not statements:
+            raise UsageError("it holds 0 statements", "one SQL file holds one statement")
+        return
+    more = ", ".join(f"{word or 'one'} in line {line}" for line, word in statements[1:4])
+    ending = f" and {len(statements) - 4} more" if len(statements) > 4 else ""
+    raise UsageError(
+        f"it holds {len(statements)} statements; behind the first one: {more}{ending}",
+        "one SQL file holds one statement; run the others with psql",
+    )
 
 
 def header_lines(text: str) -> Iterator[tuple[int, str]]:
     """The comment lines at the top of a file, without their dashes, with their line numbers."""
-    for number, line in enumerate(text.removeprefix("\N{BYTE ORDER MARK}").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         match = HEADER_LINE.fullmatch(line.strip())
         if match is None:
             if line.strip():
@@ -185,9 +211,10 @@ def parse_parameter(value: str, number: int) -> Parameter:
         )
     if match["type"] not in TYPES:
         raise UsageError(f"line {number}: unknown type '{match['type']}'", f"known types: {', '.join(TYPES)}")
-    choices = split_list(match["choices"] or "")
-    default = match["default"]
-    if default not in (None, "null"):
+    choices = tuple(unquote(choice, number) for choice in split_list(match["choices"] or ""))
+    written = match["default"]
+    default = None if written is None or written.lower() == "null" else unquote(written, number)
+    if default is not None:
         try:
             read_value(match["name"], match["type"], choices, default, make_clock("UTC"))
         except UsageError as error:
@@ -195,11 +222,27 @@ def parse_parameter(value: str, number: int) -> Parameter:
     return Parameter(
         match["name"],
         match["type"],
-        is_required=default is None,
-        default=None if default in (None, "null") else default,
+        is_required=written is None,
+        default=default,
         choices=choices,
         help=match["help"] or "",
     )
+
+
+def unquote(text: str, number: int) -> str:
+    """A value of a header without the quotes that people write around it in SQL.
+
+    Raises `UsageError`, naming the line, for quotes that do not fit, and for double ones.
+
+    >>> unquote("'it''s'", 1), unquote("O'Higgins", 1)
+    ("it's", "O'Higgins")
+    """
+    inner = text[1:-1]
+    if len(text) > 1 and text[0] == text[-1] == "'" and "'" not in inner.replace("''", ""):
+        return inner.replace("''", "'")
+    if text[:1] == "'" or (len(text) > 1 and text[0] == text[-1] == '"'):
+        raise UsageError(f"line {number}: cannot read the quotes of {text}", "write the value bare, or as 'value'")
+    return text
 
 
 def split_list(text: str) -> tuple[str, ...]:

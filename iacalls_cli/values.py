@@ -24,7 +24,12 @@ class Clock:
     @property
     def today(self) -> datetime:
         """The beginning of today in the zone."""
-        return self.now.astimezone(self.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+        return self.midnight(0)
+
+    def midnight(self, days: int) -> datetime:
+        """The beginning of the day so many days ago. Of an hour that is repeated then, the first."""
+        day = self.now.astimezone(self.zone) - timedelta(days=days)
+        return day.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
 
 
 def read_value(name: str, kind: str, choices: Sequence[str], text: str, clock: Clock) -> Any:
@@ -36,8 +41,11 @@ def read_value(name: str, kind: str, choices: Sequence[str], text: str, clock: C
     try:
         match kind:
             case "integer" | "bigint":
-                if abs(number := int(text)) > LARGEST[kind]:
-                    raise UsageError(f"{name} is too large for {kind}: {text}", f"at most {LARGEST[kind]:,}")
+                largest = LARGEST[kind]
+                if (number := int(text)) > largest:
+                    raise UsageError(f"{name} is too large for {kind}: {text}", f"at most {largest:,}")
+                if number < -largest - 1:
+                    raise UsageError(f"{name} is too small for {kind}: {text}", f"at least {-largest - 1:,}")
                 return number
             case "numeric":
                 return Decimal(text)
@@ -63,7 +71,7 @@ def read_moment(text: str, clock: Clock) -> datetime:
 
     Raises `ValueError` for anything else.
     """
-    words = {"now": clock.now, "today": clock.today, "yesterday": clock.today - timedelta(days=1)}
+    words = {"now": clock.now, "today": clock.today, "yesterday": clock.midnight(1)}
     if text.lower() in words:
         return words[text.lower()].astimezone(clock.zone)
     if match := AGO.fullmatch(text.strip().lower()):

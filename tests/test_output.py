@@ -7,10 +7,12 @@ import re
 from decimal import Decimal
 
 import pytest
+from psycopg import sql
 from rich.cells import cell_len
 
 from iacalls_cli.output.cells import CHUNK_ROWS
 from iacalls_cli.output.layout import Extent, fit_columns, fits_whole, fold_header
+from iacalls_cli.output.plain import MEASURED_CHARACTERS, MEASURED_ROWS
 from iacalls_cli.output.terminal import print_tables
 from iacalls_cli.output.write import Format, write_answer
 from iacalls_cli.table import Answer, Column, Table
@@ -223,3 +225,95 @@ def test_headers_fold_at_underscores():
     assert fold_header("batch_total_recipients", 10) == "batch_\ntotal_\nrecipients"
     assert fold_header("batch_total_recipients", 12) == "batch_total_\nrecipients"
     assert fold_header("name", 2) == "name"
+
+
+WIDE = {"王小明": "wide letters", "Jose\u0301": "a combining accent", "😀": "an emoji", "é": "composed", "": "nothing"}
+
+
+def test_a_piped_table_is_aligned_by_terminal_cells():
+    table = Table((Column("名前"), Column("what")), list(WIDE.items()))
+    lines = written(table, "table").splitlines()
+    starts = [cell_len(line[: line.index(what)]) for line, what in zip(lines[2:], WIDE.values(), strict=True)]
+    assert starts == [8] * len(WIDE)
+    assert cell_len(lines[0][: lines[0].index("what")]) == 8
+    assert lines[1] == f"{'-' * 6}  {'-' * 18}"
+
+
+@pytest.mark.parametrize("text", ["王" * 9, "e\u0301" * 18, "😀" * 9, "x" * 18])
+def test_pipe_and_terminal_measure_alike(text, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    table = Table((Column("a"), Column("b")), [(text, "|")])
+    stream = Terminal()
+    print_tables([table], stream)
+    piped = next(line for line in written(table, "table").splitlines() if "|" in line)
+    drawn = next(line for line in stream.getvalue().splitlines() if "|" in line)
+    assert cell_len(piped[: piped.index("|")]) == cell_len(drawn[: drawn.index("|")]) == 20
+
+
+def test_numbers_with_wide_headers_stand_to_the_right():
+    table = Table((Column("数量", "number"), Column("a")), [(7, "x"), (1234567, "y")])
+    assert written(table, "table").splitlines() == ["   数量  a", "-------  ---", "      7  x", "1234567  y"]
+
+
+def test_a_long_piped_table_is_written_while_rows_arrive():
+    seen = []
+    stream = io.StringIO()
+
+    def rows():
+        for number in range(MEASURED_ROWS + ROWS):
+            seen.append(stream.getvalue().count("\n"))
+            yield (str(number), "x" * (30 if number == MEASURED_ROWS + 1 else 3), "|")
+
+    columns = Column("a"), Column("b"), Column("c")
+    write_answer(Answer(Table(columns, rows())), Format.TABLE, "x", TARGET, stream)
+    assert seen[MEASURED_ROWS - 1] == 0
+    assert seen[-1] > MEASURED_ROWS
+    lines = stream.getvalue().splitlines()
+    assert {line.index("|") for line in lines[2 : MEASURED_ROWS + 2]} == {len("4999") + 2 + len("x" * 3) + 2}
+    assert {line.index("|") for line in lines[MEASURED_ROWS + 2 :]} == {len("4999") + 2 + 30 + 2}
+    assert len(lines) == MEASURED_ROWS + ROWS + 2
+
+
+def test_few_rows_that_are_very_long_are_not_held_either():
+    seen = []
+    stream = io.StringIO()
+
+    def rows():
+        for _ in range(4 * CHUNK_ROWS):
+            seen.append(stream.tell())
+            yield ("x" * (2 * MEASURED_CHARACTERS // CHUNK_ROWS),)
+
+    write_answer(Answer(Table((Column("a"),), rows())), Format.TABLE, "x", TARGET, stream)
+    assert seen[2 * CHUNK_ROWS - 1] > 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"), [([], ["a", "---"]), ([(None,)], ["a", "----", "NULL"]), ([("",)], ["a", "---", ""])]
+)
+def test_a_piped_table_without_much_in_it(rows, lines):
+    assert written(Table((Column("a"),), rows), "table").splitlines() == lines
+
+
+COPIED = ["a", r"\.", "", None, r"\.x", r"x\.", '"', ",", " ", "'", r"\N", r"\\.", "NULL", "ñ王", "a\nb", r"\. "]
+
+
+@pytest.mark.parametrize("text", COPIED)
+@pytest.mark.parametrize("name", ["x", r"\."])
+def test_csv_of_one_column_is_what_copy_writes(server, text, name):
+    with server.connect("postgres") as connection, connection.cursor() as cursor:
+        statement = sql.SQL("COPY (SELECT {} AS {}) TO STDOUT (FORMAT csv, HEADER)").format(
+            sql.Literal(text) + sql.SQL("::text"), sql.Identifier(name)
+        )
+        with cursor.copy(statement) as copy:
+            theirs = b"".join(bytes(piece) for piece in copy).decode()
+    assert written(Table((Column(name),), [(text,)]), "csv").replace("\r\n", "\n") == theirs
+
+
+def test_a_lone_end_mark_comes_back_through_copy(server):
+    text = written(Table((Column("x"),), [("a",), (r"\.",), ("b",)]), "csv")
+    with server.connect("postgres") as connection:
+        connection.execute("CREATE TEMP TABLE back (x text)")
+        with connection.cursor().copy("COPY back FROM STDIN (FORMAT csv, HEADER)") as copy:
+            copy.write(text)
+        assert connection.execute("SELECT array_agg(x) FROM back").fetchone() == (["a", r"\.", "b"],)

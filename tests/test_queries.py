@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from iacalls_cli.database.rows import describe
 from iacalls_cli.errors import UsageError
-from iacalls_cli.placeholders import count_statements, find_placeholders, scan, to_positional
+from iacalls_cli.placeholders import find_foreign, find_placeholders, find_statements, scan, to_positional
 from iacalls_cli.queries import SQL, load_query, load_topic, parse_query, read_query
 
 FOLDER = SQL / "queries"
@@ -80,7 +80,7 @@ def test_scanning_loses_nothing(text):
      ("SELECT ';'; /* ; */", 1), (";;SELECT 1;;", 1)],
 )  # fmt: skip
 def test_statements_are_counted(text, count):
-    assert count_statements(text) == count
+    assert len(find_statements(text)) == count
 
 
 def test_a_percent_sign_and_a_cast_stay_as_they_are():
@@ -141,3 +141,92 @@ def test_every_topic_is_a_folder_with_queries():
     for folder in FOLDER.iterdir():
         assert folder.is_dir()
         assert load_topic(folder.name)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("SELECT $1", [(1, "$1")]),
+        ("SELECT :n,\n       $1,\n       $12", [(2, "$1"), (3, "$12")]),
+        ("SELECT '\n'\n, {{ name }}", [(3, "{{ name }}")]),
+        ("/* \n */ SELECT ${a} || #{b}", [(2, "${a}"), (2, "#{b}")]),
+        ("SELECT :'name'", [(1, ":'name'")]),
+        ("SELECT '$1', \"$1\", $$ $1 {{x}} $$, a$1, $x$ $2 $x$ -- $1\n/* $1 */", []),
+        ("SELECT a[1:'2'], '{1,2}'::int[], x::\"char\", E'{'", []),
+    ],
+)
+def test_placeholders_of_other_tools_are_found_with_their_lines(text, found):
+    assert list(find_foreign(text)) == found
+    if found:
+        line, piece = found[0]
+        with pytest.raises(UsageError) as caught:
+            parse_query("x", f"{HEADER}-- param: n integer\n{text}")
+        assert f"line {line + 2}: {piece} is a placeholder of another tool" in caught.value.message
+        assert "write :name" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "default"),
+    [
+        ("'failed'", "text", "failed"),
+        ("'it''s'", "text", "it's"),
+        ("''", "text", ""),
+        ("'null'", "text", "null"),
+        ("NULL", "text", None),
+        ("'a -- b in c'", "text", "a -- b in c"),
+        ("O'Higgins", "text", "O'Higgins"),
+        ("'7d'", "timestamp", "7d"),
+        ("'10'", "integer", "10"),
+        ("'true'", "boolean", "true"),
+        ("1 day", "interval", "1 day"),
+    ],
+)
+def test_a_default_may_stand_in_quotes(written, kind, default):
+    query = parse_query("x", f"{HEADER}-- param: a {kind} = {written} -- its help\nSELECT :a")
+    assert (query.parameters[0].default, query.parameters[0].help) == (default, "its help")
+    assert not query.parameters[0].is_required
+
+
+def test_choices_may_stand_in_quotes():
+    query = parse_query("x", f"{HEADER}-- param: a text = 'up' in 'up', 'down' -- help\nSELECT :a")
+    assert query.parameters[0].choices == ("up", "down")
+    assert query.parameters[0].default == "up"
+
+
+@pytest.mark.parametrize("written", ["'failed", '"failed"', "'a'b'"])
+def test_quotes_that_do_not_fit_are_refused_by_line(written):
+    with pytest.raises(UsageError, match="line 2: cannot read the quotes"):
+        parse_query("x", f"{HEADER}-- param: a text = {written}\nSELECT :a")
+
+
+@pytest.mark.parametrize(
+    ("text", "statements", "words"),
+    [
+        ("SELECT 1;\nSELECT 2", 2, "SELECT in line 2"),
+        ("SET x = 1;\n\n-- then\nUPDATE t SET a = 1;\n(SELECT 2)", 3, "UPDATE in line 4, one in line 5"),
+        ("SELECT ';';\n" * 9, 9, "SELECT in line 2, SELECT in line 3, SELECT in line 4 and 5 more"),
+    ],
+)
+def test_of_several_statements_those_that_cannot_run_are_named(text, statements, words):
+    with pytest.raises(UsageError) as caught:
+        parse_query("x", text, needs_header=False)
+    assert caught.value.message == f"it holds {statements} statements; behind the first one: {words}"
+
+
+@pytest.mark.parametrize("text", ["SELECT 1 AS a", "/* plain */\nSELECT 1 AS a", "-- plain\nSELECT 1 AS a;"])
+@pytest.mark.parametrize("mark", ["", "\N{BYTE ORDER MARK}"])
+def test_a_file_without_a_header_can_be_read(tmp_path, text, mark):
+    file = tmp_path / "busy.sql"
+    file.write_text(mark + text, "utf-8")
+    query = read_query(file, "busy", needs_header=False)
+    assert query.summary in ("busy", "plain")
+    assert "\N{BYTE ORDER MARK}" not in query.text
+
+
+def test_a_byte_order_mark_before_the_header_is_skipped(tmp_path):
+    file = tmp_path / "busy.sql"
+    file.write_text(f"\N{BYTE ORDER MARK}{HEADER}-- param: n integer\nSELECT :n", "utf-8")
+    assert [parameter.name for parameter in read_query(file, "busy").parameters] == ["n"]
+    file.write_text(f"{HEADER}SELECT 1,\n\N{BYTE ORDER MARK} 2", "utf-8")
+    with pytest.raises(UsageError, match="line 3: a byte order mark"):
+        read_query(file, "busy")

@@ -215,8 +215,11 @@ def test_run_any_file_with_a_header(filled_database, use, iacalls, tmp_path):
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        ("SELECT 1", 2, "has no header"),
-        ("-- Two.\nSELECT 1; SELECT 2", 2, "2 statements"),
+        ("-- Two.\nSELECT 1; SELECT 2", 2, "2 statements; behind the first one: SELECT in line 2"),
+        ("SELECT 1;\nVACUUM;", 2, "2 statements; behind the first one: VACUUM in line 2"),
+        ("-- Other.\n-- param: n integer = 1\nSELECT :n, $1", 2, "line 3: $1 is a placeholder of another tool"),
+        ("SELECT $1", 2, "line 1: $1 is a placeholder of another tool"),
+        ("-- None.\n", 2, "0 statements"),
         ("-- Writes.\n-- effect: write\nDELETE FROM users", 2, "reports only read"),
         ("-- Lies.\nDELETE FROM users", 2, "returns no rows"),
         ("-- Lies.\nDELETE FROM users RETURNING id", 1, "read-only transaction"),
@@ -331,3 +334,70 @@ def test_json_of_a_jsonb_column(database, use, iacalls, tmp_path, connection):
     outcome = iacalls("report", "run", str(file), "-o", "jsonl")
     assert json.loads(outcome.out) == {"metadata": {"á": [1.1, None, "\n"], "b": {}}, "list": ["a", None, "{}"]}
     assert "1.10" in outcome.out
+
+
+@pytest.mark.parametrize("name", ["._busy.sql", ".#busy.sql", ".busy.sql"])
+def test_files_that_nobody_wrote_are_left_out(filled_database, use, iacalls, folder, name):
+    (folder / "busy.sql").write_text("-- Busy.\nSELECT 1 AS a")
+    if name.startswith(".#"):
+        (folder / name).symlink_to("ana@host.1234")
+    else:
+        (folder / name).write_bytes(b"\0\5\26\7Mac OS X \xff")
+    use(filled_database)
+    outcome = iacalls("report", "check", "-o", "json")
+    assert outcome.code == 0, outcome.err
+    assert "busy" in {row["name"] for row in outcome.json["data"]}
+    assert {row["name"] for row in iacalls("report", "list", "-o", "json").json["data"]} == {*REPORTS, "busy"}
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT 1 AS a", "-- Plain.\nSELECT 1 AS a;\n-- the end", "/* plain */ SELECT 1 AS a"]
+)
+@pytest.mark.parametrize("mark", ["", "\N{BYTE ORDER MARK}"])
+def test_a_file_with_a_plain_comment_or_none_runs(database, use, iacalls, tmp_path, text, mark):
+    (tmp_path / "busy.sql").write_text(mark + text, "utf-8")
+    use(database)
+    outcome = iacalls("report", "run", "busy.sql", "-o", "json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["data"] == [{"a": 1}]
+
+
+def test_a_default_in_quotes_finds_its_rows(filled_database, use, iacalls, folder):
+    (folder / "failed.sql").write_text(
+        "-- Failed.\n-- param: status text = 'failed'\n"
+        "SELECT count(*) AS calls FROM (VALUES ('failed')) AS v (status) WHERE status = :status"
+    )
+    use(filled_database)
+    assert iacalls("report", "failed", "-o", "json").json["data"] == [{"calls": 1}]
+    assert iacalls("report", "run", str(folder / "failed.sql"), "-o", "json").json["data"] == [{"calls": 1}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [("integer", str(-(2**31)), -(2**31)), ("bigint", str(-(2**63)), -(2**63)), ("integer", str(2**31 - 1), 2**31 - 1),
+     ("bigint", str(2**63 - 1), 2**63 - 1)],
+)  # fmt: skip
+def test_the_lowest_and_the_highest_numbers_are_taken(database, use, iacalls, tmp_path, kind, text, value):
+    (tmp_path / "x.sql").write_text(f"-- X.\n-- param: n {kind} = {text}\nSELECT :n AS n")
+    use(database)
+    assert iacalls("report", "run", "x.sql", "--param", f"n={text}", "-o", "json").json["data"] == [{"n": value}]
+    beyond = value + (1 if value > 0 else -1)
+    outcome = iacalls("report", "run", "x.sql", "--param", f"n={beyond}")
+    assert outcome.code == 2
+    assert f"n is too {'large' if value > 0 else 'small'} for {kind}" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "text", "utc"),
+    [
+        ("America/Havana", "2025-11-02 05:30", "today", "2025-11-02 04:00"),
+        ("America/Havana", "2025-11-02 04:30", "today", "2025-11-02 04:00"),
+        ("America/Havana", "2025-11-03 05:30", "yesterday", "2025-11-02 04:00"),
+        ("America/Havana", "2025-11-02 05:30", "yesterday", "2025-11-01 04:00"),
+        ("Atlantic/Azores", "2025-10-26 01:30", "today", "2025-10-26 00:00"),
+        ("America/Bogota", "2025-11-02 05:30", "today", "2025-11-02 05:00"),
+    ],
+)
+def test_today_begins_with_the_first_midnight(zone, now, text, utc):
+    clock = Clock(datetime.fromisoformat(now).replace(tzinfo=UTC), ZoneInfo(zone))
+    assert read_moment(text, clock).astimezone(UTC) == datetime.fromisoformat(utc).replace(tzinfo=UTC)

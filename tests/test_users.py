@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iacalls_cli.errors import UsageError
-from iacalls_cli.operations.users import DEFAULT_PASSWORD, check_password, hash_password, is_password
+from iacalls_cli.operations.users import DEFAULT_PASSWORD, check_password, compose_password, hash_password, is_password
 from tests.command_line import run_terminal, start_process
 from tests.servers import OWNER, READER
 
@@ -127,7 +127,9 @@ def test_asks_twice_without_echo(server, connection, database):
         answers=[answers[0], (prompts[1], "Secreta-ñ-1\n"), ("Go on? [y/N] ", "n\n")],
         env=environment,
     )
-    assert code == 1
+    assert code == 0
+    assert "not confirmed, nothing was changed" in screen
+    assert "error" not in screen
     assert "plan: store a new password for admin" in screen
     assert not is_password("Secreta-ñ-1", stored(connection))
     code, screen = run_terminal(
@@ -296,3 +298,50 @@ def test_a_trigger_that_refuses_leaves_the_old_password(connection, database, us
     assert outcome.code == 1
     assert "not today" in outcome.error
     assert stored(connection) == before
+
+
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [("\u200b", "U+200B ZERO WIDTH SPACE"), ("\u00a0", "U+00A0 NO-BREAK SPACE"), ("\u00ad", "U+00AD SOFT HYPHEN"),
+     ("\u202e", "U+202E RIGHT-TO-LEFT OVERRIDE"), ("\ufffd", "U+FFFD REPLACEMENT CHARACTER"), ("\t", "U+0009"),
+     ("\x1b", "U+001B"), ("\ufeff", "U+FEFF ZERO WIDTH NO-BREAK SPACE"), ("\u3164", "U+3164 HANGUL FILLER"),
+     ("\ufe0f", "U+FE0F VARIATION SELECTOR-16")],
+)  # fmt: skip
+def test_characters_that_cannot_be_typed_are_named(character, name):
+    with pytest.raises(UsageError, match="cannot be seen or typed") as caught:
+        compose_password(f"Secret{character}-1234")
+    assert f"character 7 of the password cannot be seen or typed: {name}" in caught.value.message
+    assert "Secret" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("sent", "typed"),
+    [
+        ("\ufeffSecret-1234\r\n", "Secret-1234"),
+        ("Contrasen\u0303a-1\n", "Contrase\u00f1a-1"),
+        ("\ufeffA\u030angstro\u0308m-12\n", "\u00c5ngstr\u00f6m-12"),
+        ("\u1112\u1161\u11ab\uae00-12345\n", "\ud55c\uae00-12345"),
+        ("con espacio 1\n", "con espacio 1"),
+    ],
+)
+def test_a_password_is_stored_as_it_is_typed(connection, database, use, iacalls, sent, typed):
+    use(database)
+    assert iacalls("users", "set-password", "admin", "--password-stdin", stdin=sent).code == 0
+    assert is_password(typed, stored(connection))
+
+
+def test_init_takes_the_same_passwords(server, empty_database, use, iacalls):
+    use(empty_database)
+    refused = iacalls("db", "init", "--admin-password-stdin", stdin="Secret\u200b-1234\n")
+    assert refused.code == 2
+    assert "U+200B" in refused.error
+    outcome = iacalls("db", "init", "--admin-password-stdin", stdin="\ufeffContrasen\u0303a-1\n")
+    assert outcome.code == 0, outcome.err
+    with server.connect(empty_database, OWNER) as connection:
+        assert is_password("Contrase\u00f1a-1", connection.execute("SELECT password FROM public.users").fetchone()[0])
+
+
+def test_two_byte_order_marks_are_one_too_many(iacalls):
+    outcome = iacalls("users", "set-password", "admin", "--password-stdin", stdin="\ufeff\ufeffSecret-1234\n")
+    assert outcome.code == 2
+    assert "U+FEFF" in outcome.error

@@ -22,7 +22,7 @@ from iacalls_cli.operations.db.init import (
     require_empty,
     require_rights,
 )
-from iacalls_cli.operations.users import ADMINISTRATOR, DEFAULT_PASSWORD, check_password
+from iacalls_cli.operations.users import ADMINISTRATOR, DEFAULT_PASSWORD, compose_password
 from iacalls_cli.table import Column, Table
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ class AdminPassword:
                 "the administrator needs a password, and the documented default is refused on this server",
                 "give --generate-admin-password, --admin-password-stdin, or --allow-default-password",
             )
-        check_password(password)
-        return password, "given"
+        return compose_password(password), "given"
 
 
 def initialise(run: Run, admin: AdminPassword) -> Table:

@@ -187,17 +187,20 @@ def list_command(run: Run) -> None:
 )
 def run_file(
     run: Run,
-    file: Annotated[Path, typer.Argument(metavar="FILE.sql", help="A SQL file with a header; see docs/queries.md.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.sql", help="A SQL file; its header declares parameters, see docs/queries.md."),
+    ],
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter's value.")
     ] = None,
     tz: TimeZone = "UTC",
 ) -> None:
-    """Run any SQL file that carries a header, in a read-only session."""
+    """Run any SQL file of one statement, with or without a header, in a read-only session."""
     from iacalls_cli.operations.report import read_assignments, require_read_only
     from iacalls_cli.queries import read_query
 
-    query = require_read_only(read_query(file, file.stem))
+    query = require_read_only(read_query(file, file.stem, needs_header=False))
     run_report(run, query, tz, dict(read_assignments(query, param or [])))
 
 

@@ -124,6 +124,8 @@ class Run:
         diagnostics.detail(f"server: PostgreSQL {version}, session {info.backend_pid}, {encrypted}, {session.limits}")
         if session.is_pooled:
             diagnostics.detail("through a connection pooler in session mode; the session is reset at the end")
+        if session.left_out:
+            diagnostics.note(f"options of other drivers in the URL are left out: {', '.join(session.left_out)}")
         for warning in session.warnings:
             diagnostics.warning(warning)
 
@@ -169,9 +171,12 @@ def tell_if_empty(table: Table, wanted: Mapping[str, Any]) -> Table:
 
 
 def read_secret() -> str:
-    """A password from the first line of stdin; raises `UsageError` unless that is UTF-8 text."""
+    """A password from the first line of stdin; raises `UsageError` unless that is UTF-8 text.
+
+    The byte order mark that Windows PowerShell sends before what it pipes is not part of it.
+    """
     try:
-        return sys.stdin.readline().rstrip("\r\n")
+        return sys.stdin.readline().removeprefix("\N{BYTE ORDER MARK}").rstrip("\r\n")
     except UnicodeDecodeError:
         raise UsageError("the password on stdin is not UTF-8 text", "send it as UTF-8") from None
 
@@ -196,10 +201,24 @@ def command(
     def decorate(function: CommandFunction) -> CommandFunction:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         group = app.info.name if isinstance(app.info.name, str) else ""
-        add_command(app, f"{group} {name}".strip(), function, own, shared, function.__doc__ or "", examples)
+        add_command(app, f"{group} {name}".strip(), function, own, shared, docstring_of(function), examples)
         return function
 
     return decorate
+
+
+def docstring_of(function: CommandFunction) -> str:
+    """A function's docstring, from its source where Python was told to leave docstrings out (PYTHONOPTIMIZE=2)."""
+    if function.__doc__ is not None:
+        return function.__doc__
+    import ast
+    import textwrap
+
+    try:
+        definition = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, SyntaxError):
+        return ""
+    return (ast.get_docstring(definition) if isinstance(definition, ast.FunctionDef) else None) or ""
 
 
 def add_command(

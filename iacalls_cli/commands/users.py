@@ -78,19 +78,17 @@ def set_password(
     It is asked for twice without echo. Exactly one user is changed, or none.
     """
     from iacalls_cli.database.connection import require_primary
-    from iacalls_cli.operations.users import check_password, require_user, set_password
+    from iacalls_cli.operations.users import compose_password, require_user, set_password
 
     if password_stdin:
-        password = read_secret()
-        check_password(password)
+        password = compose_password(read_secret())
     elif not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask for the new password", "give --password-stdin")
     with run.session(read_only=False) as session:
         require_primary(session)
         require_user(session.connection, username)
         if not password_stdin:
-            password = ask_twice(f"New password for {username}: ")
-            check_password(password)
+            password = compose_password(ask_twice(f"New password for {username}: "))
         diagnostics.note(f"plan: store a new password for {username} in {session.place}; the old one is then lost")
         if not run.dry_run and not session.place.is_embedded:
             run.agree("Go on?")

@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qs, urlsplit
 
+from iacalls_cli.config.backend_url import read_backend_url, says_sslmode
 from iacalls_cli.config.file import Config, Profile, load_config
 from iacalls_cli.errors import ConnectionFailed, UsageError
 
@@ -27,7 +27,8 @@ class Target:
     """A chosen database: `dsn` and `keywords` go to libpq as they are, keywords first.
 
     `source` says who chose it. Both empty means: libpq's own environment decides. `pooler` is
-    "session" if a connection pooler in session mode is expected in front of the server.
+    "session" if a connection pooler in session mode is expected in front of the server. `left_out`
+    are options of a URL that only other drivers know.
     """
 
     source: str
@@ -35,6 +36,7 @@ class Target:
     keywords: Mapping[str, str] | None = None
     is_embedded: bool = False
     pooler: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def choose_target(
@@ -123,12 +125,13 @@ def from_backend(variables: Mapping[str, str]) -> Target | None:
             keywords["password"] = variables["DB_PASSWORD"]
         return Target("the backend's DB_* variables", keywords=keywords)
     if variables.get("DATABASE_LOCAL_URL") and not production:
-        return Target("the backend's DATABASE_LOCAL_URL", dsn=variables["DATABASE_LOCAL_URL"])
+        url, left_out = read_backend_url(variables["DATABASE_LOCAL_URL"], "DATABASE_LOCAL_URL")
+        return Target("the backend's DATABASE_LOCAL_URL", dsn=url, left_out=left_out)
     if variables.get("DATABASE_URL"):
+        url, left_out = read_backend_url(variables["DATABASE_URL"], "DATABASE_URL")
         # TLS is the backend's rule in production; a URL that says otherwise is obeyed.
-        says_sslmode = "sslmode" in parse_qs(urlsplit(variables["DATABASE_URL"]).query)
-        keywords = {"sslmode": "require"} if production and not says_sslmode else {}
-        return Target("DATABASE_URL", dsn=variables["DATABASE_URL"], keywords=keywords)
+        keywords = {"sslmode": "require"} if production and not says_sslmode(url) else {}
+        return Target("DATABASE_URL", dsn=url, keywords=keywords, left_out=left_out)
     if production:
         raise ConnectionFailed(
             "NODE_ENV is production and no DB_* variable is set",

@@ -2,12 +2,16 @@
 
 import ipaddress
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.generators import connect as connect_pgconn
+from psycopg.waiting import wait_conn
 
 from iacalls_cli.config.file import SECRET_KEYS
 from iacalls_cli.config.target import Target
@@ -38,6 +42,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_SECONDS = 10
 EMBEDDED_SECONDS = 60
 KEEPALIVE_SECONDS = 60
+WAIT_SECONDS = 0.1
 SAFE_PATH = "pg_catalog, pg_temp"
 
 
@@ -59,13 +64,17 @@ MONITORING = Limits("5s", "50ms")
 
 @dataclass(frozen=True)
 class Session:
-    """An open connection and where it leads; `is_pooled` through a pooler in session mode."""
+    """An open connection and where it leads; `is_pooled` through a pooler in session mode.
+
+    `left_out` are options of the target's URL that only other drivers know.
+    """
 
     connection: Connection
     place: Place
     limits: Limits
     warnings: tuple[str, ...] = ()
     is_pooled: bool = False
+    left_out: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Close the connection; a pooler's next client finds nothing of it."""
@@ -133,9 +142,8 @@ def open_session(
         raise
     info = connection.info
     place = Place(info.host or place.host, str(info.port), info.dbname, info.user, place.source, place.is_embedded)
-    session = Session(
-        connection, place, limits, tuple(safety_warnings(connection, target, parameters)), is_pooled=is_pooled
-    )
+    warnings = tuple(safety_warnings(connection, target, parameters))
+    session = Session(connection, place, limits, warnings, is_pooled, target.left_out)
     try:
         with database_errors():
             settle(connection, read_only, limits, application=f"iacalls/{command}", fixed_money=fixed_money)
@@ -180,13 +188,24 @@ def connect(arguments: Mapping[str, Any], target: Target) -> Connection:
     A server of ours that is just starting, or recovering from a crash, is waited for.
     """
     until = time.monotonic() + (EMBEDDED_SECONDS if target.is_embedded else 0)
+    hosts = str(arguments.get("host") or os.environ.get("PGHOST", "")).split(",")
+    has_abstract = any(host.startswith("@") for host in hosts)
     while True:
         try:
-            return psycopg.connect(autocommit=True, **arguments)
+            return connect_abstract(arguments) if has_abstract else psycopg.connect(autocommit=True, **arguments)
         except psycopg.OperationalError as error:
             if not any(words in str(error) for words in NOT_READY) or time.monotonic() > until:
                 raise
             time.sleep(0.1)
+
+
+def connect_abstract(arguments: Mapping[str, Any]) -> Connection:
+    """Connect to a Unix-domain socket in the abstract namespace; psycopg would look its name up as a host's."""
+    attempt = connect_pgconn(make_conninfo("", **arguments))
+    pgconn = wait_conn(attempt, interval=WAIT_SECONDS, timeout=int(arguments["connect_timeout"]))
+    connection: Connection = psycopg.Connection(pgconn)
+    connection.autocommit = True
+    return connection
 
 
 def settle(

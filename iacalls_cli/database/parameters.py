@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from iacalls_cli.config.target import Target
 from iacalls_cli.errors import UsageError
 
+ESCAPES = "in a password write % as %25, @ as %40, / as %2F, : as %3A"
 ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 
@@ -31,7 +32,7 @@ class Place:
     def __str__(self) -> str:
         if self.is_embedded:
             return f"{self.database} on the embedded server"
-        has_port = self.host and self.port and not self.host.startswith("/")
+        has_port = self.host and self.port and not self.host.startswith(("/", "@"))
         address = f"{self.host}:{self.port}" if has_port else self.host
         return f"{self.database} on {address or 'the local socket'} as {self.user}"
 
@@ -61,17 +62,26 @@ def connection_parameters(target: Target) -> dict[str, Any]:
         detail = f": {harmless[0]}" if harmless else ""
         raise UsageError(
             f"the DSN from {target.source} is not a connection URI or conninfo string{detail}",
-            "like postgresql://user@host:5432/database; in a password write @ as %40, / as %2F, : as %3A",
+            f"like postgresql://user@host:5432/database; {ESCAPES}",
         ) from None
     # What a mistyped password leaves behind: an @ where a URI has none, a port of letters.
     is_uri = "://" in target.dsn
-    misread = is_uri and any("@" in str(parameters.get(key) or "") for key in ("host", "dbname"))
+    misread = is_uri and any(
+        "@" in name for name in (socket_removed(target.dsn, parameters), parameters.get("dbname") or "")
+    )
     if misread or not re.fullmatch(r"[\d, ]*", str(parameters.get("port") or "")):
         raise UsageError(
             f"the DSN from {target.source} has no readable host, port and database",
-            "a port is a number; in a password write @ as %40, / as %2F, : as %3A",
+            f"a port is a number; {ESCAPES}",
         )
     return parameters
+
+
+def socket_removed(dsn: str, parameters: Mapping[str, Any]) -> str:
+    """The host of a URI, without the @ of an abstract Unix-domain socket where the URI spells it as one."""
+    host = str(parameters.get("host") or "")
+    name = host.removeprefix("@")
+    return name if host != name and re.search(f"(%40|[?&]host=@){re.escape(name)}", dsn) else host
 
 
 def resolve(parameters: Mapping[str, Any]) -> dict[str, str]:

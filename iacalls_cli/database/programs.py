@@ -296,7 +296,7 @@ def with_closed(stream: Any) -> None:
 
 @contextmanager
 def start_program(
-    command: Sequence[str], environment: Mapping[str, str] | None = None, **streams: Any
+    command: Sequence[str | bytes], environment: Mapping[str, str] | None = None, **streams: Any
 ) -> Iterator[RunningProgram]:
     """Start a program with its stderr collected; it ends with the block."""
     process = subprocess.Popen(
@@ -306,7 +306,7 @@ def start_program(
         preexec_fn=die_with_parent(),  # noqa: PLW1509, it makes one system call and takes no lock
         **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams},
     )
-    running = RunningProgram(Path(command[0]).name, process)
+    running = RunningProgram(Path(str(command[0])).name, process)
     running._reader.start()  # noqa: SLF001, its own maker
     try:
         yield running

@@ -104,7 +104,8 @@ def own_files(folder: Path | None) -> dict[str, Path]:
         return {}
     if not folder.is_dir():
         raise UsageError(f"the config file's query folder {folder} is not a folder", "make it, or correct [queries]")
-    return {path.stem: path for path in sorted(folder.glob("*.sql"))}
+    # Macs and Emacs leave files of their own there: ._name.sql, and the link .#name.sql.
+    return {path.stem: path for path in sorted(folder.glob("*.sql")) if not path.name.startswith(".")}
 
 
 def report_names(folder: Path | None) -> list[str]:

@@ -1,6 +1,7 @@
 """Users and their passwords, hashed as the application hashes them: bcrypt `$2b$`, cost 12."""
 
 import re
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 from iacalls_cli.database.connection import Connection
@@ -28,15 +29,35 @@ HIDE = """
      WHERE name = 'log_parameter_max_length_on_error'
         OR (name IN ('log_parameter_max_length', 'auto_explain.log_parameter_max_length', 'pgaudit.log_parameter')
             AND ({}))"""
+# Controls, formats, spaces, private use and what no character has been given to.
+UNSEEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")
+# Letters and marks that are drawn as nothing, and what stands for a character that could not be read.
+LOOKS_EMPTY = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffd" + "".join(map(chr, range(0xFE00, 0xFE10)))
+)
 # A hash that somebody made with a cost of 31 would take days.
 MOST_COST = 14
 BCRYPT_HASH = re.compile(r"\$2[abxy]?\$(\d\d)\$[./A-Za-z0-9]{53}")
+
+
+def compose_password(password: str) -> str:
+    """The password with composed letters (NFC), as RFC 8265 asks and keyboards send; raises as `check_password`."""
+    composed = unicodedata.normalize("NFC", password)
+    check_password(composed)
+    return composed
 
 
 def check_password(password: str) -> None:
     """Raise `UsageError` for a password that must not or cannot be used."""
     if "\0" in password:
         raise UsageError("the password holds a NUL byte, where bcrypt would end it", "choose another one")
+    for position, character in enumerate(password, 1):
+        if is_unseen(character):
+            name = unicodedata.name(character, "a control character")
+            raise UsageError(
+                f"character {position} of the password cannot be seen or typed: U+{ord(character):04X} {name}",
+                "leave it out; it may come from copying, or from the program that sent the password",
+            )
     if password == DEFAULT_PASSWORD:
         raise UsageError("that is the documented default password", "choose another one")
     if len(password.strip()) < LEAST_CHARACTERS:
@@ -47,6 +68,11 @@ def check_password(password: str) -> None:
             f"the password has {len(password.encode())} bytes and bcrypt reads only {PASSWORD_BYTES}",
             "choose a shorter one",
         )
+
+
+def is_unseen(character: str) -> bool:
+    """Whether nobody sees or types a character: controls, marks of direction and width, spaces but the usual one."""
+    return (unicodedata.category(character) in UNSEEN and character != " ") or character in LOOKS_EMPTY
 
 
 def hash_password(password: str) -> str:

@@ -24,9 +24,12 @@ def write_delimited(table: Table, is_tsv: bool, stream: TextIO) -> None:
     guard: Callable[[str], str] | None = printable if stream.isatty() else None
     fields, separator, end = (tsv_fields, "\t", "\n") if is_tsv else (csv_fields, ",", "\r\n")
     names = [guard(column.name) if guard else column.name for column in table.columns]
-    stream.write(separator.join(fields(names)) + end)
+    is_alone = len(names) == 1 and not is_tsv
+    stream.write(separator.join(quote_end(fields(names)) if is_alone else fields(names)) + end)
     for rows in in_chunks(text_rows(table, guard)):
         columns = [fields(texts) for texts in zip(*rows, strict=True)]
+        if is_alone:
+            columns = [quote_end(columns[0])]
         stream.write(end.join(map(separator.join, zip(*columns, strict=True))) + end)
 
 
@@ -46,6 +49,11 @@ def csv_fields(texts: Texts) -> Sequence[str]:
     if len(present) == len(texts):
         return present
     return ["" if text is None else text or '""' for text in texts]
+
+
+def quote_end(texts: Sequence[str]) -> Sequence[str]:
+    r"""The fields of an only column as COPY writes them: a line that is `\." ends its input up to PostgreSQL 17."""
+    return [f'"{text}"' if text == r"\." else text for text in texts] if r"\." in texts else texts
 
 
 def csv_field(text: str | None) -> str:

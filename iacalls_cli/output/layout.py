@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 # Long text may be cut to this many cells, a time to its minutes; below that a table says
 # nothing. Short text (a phone number, a state) is never cut.
 TEXT_CELLS = 10
@@ -30,7 +32,7 @@ class Extent:
             body = min(body, PROSE_CELLS)
         elif self.kind not in ("number", "bytes", "boolean") and self.widest > SHORT_CELLS:
             body = TEXT_CELLS
-        return max(body, *(len(part) for part in split_header(self.header)))
+        return max(body, *(cell_len(part) for part in split_header(self.header)))
 
     @property
     def folded(self) -> int:
@@ -40,7 +42,7 @@ class Extent:
     @property
     def unfolded(self) -> int:
         """The width at which the header stands on one line too."""
-        return max(self.widest, len(self.header))
+        return max(self.widest, cell_len(self.header))
 
 
 def split_header(name: str) -> list[str]:
@@ -56,7 +58,7 @@ def fold_header(name: str, width: int) -> str:
     """A header on as few lines of at most `width` cells as possible."""
     lines = [""]
     for part in split_header(name):
-        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+        if lines[-1] and cell_len(lines[-1]) + cell_len(part.rstrip()) > width:
             lines.append("")
         lines[-1] += part
     return "\n".join(line.rstrip() for line in lines)

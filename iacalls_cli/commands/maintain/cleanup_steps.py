@@ -19,7 +19,7 @@ from iacalls_cli.commands.maintain.cleanup_answers import (
 from iacalls_cli.commands.run import Run
 from iacalls_cli.config.file import load_config
 from iacalls_cli.database.connection import require_primary
-from iacalls_cli.errors import DatabaseError, UsageError
+from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
 from iacalls_cli.operations.amounts import read_age, read_duration
 from iacalls_cli.operations.maintain.archive import remove_folder
 from iacalls_cli.operations.maintain.archives import Archive, Archives, old_archives
@@ -104,6 +104,7 @@ def clean_up(run: Run, options: CleanupOptions) -> None:
                 f"plan: remove {count_of(len(old), 'archive')} older than {keep} ({pretty_size(sizes(old))})"
             )
         if options.archive and plan.rows:
+            require_encoding(session, plan)
             require_room(plan, archives)
         if run.dry_run:
             run.write(plan_answer(plan, run.output))
@@ -169,6 +170,19 @@ def warn_of_clocks(clock: Clock, zone: str) -> None:
         diagnostics.warning(f"{difference}; the server's decides what is old")
 
 
+def require_encoding(session: "Session", plan: CleanupPlan) -> None:
+    """Raise `UsageError` where rows that are to be archived may hold bytes that are no text.
+
+    In SQL_ASCII any bytes are text, and an archive holds text in UTF-8.
+    """
+    has_archive = any(rule.bound.rule.has_archive for rule in plan.rules if rule.rows)
+    if has_archive and session.connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        raise UsageError(
+            f"{session.place.database} is in SQL_ASCII: its rows cannot be archived, and nothing was deleted",
+            "back it up first (`iacalls backup create`), then clean up with --no-archive",
+        )
+
+
 def agree(run: Run, session: "Session", plan: CleanupPlan, archives: Archives | None) -> None:
     """Have the deed agreed to: y/N where an archive can undo it, the database's name where nothing can."""
     if archives is not None and all(rule.bound.rule.has_archive for rule in plan.rules if rule.rows):
@@ -195,6 +209,8 @@ def remove(old: Sequence[Archive]) -> None:
             remove_folder(archive.folder)
         except OSError as error:
             diagnostics.warning(f"{archive.id} could not be removed: {error.strerror}")
+        except IacallsError as error:
+            diagnostics.warning(f"{archive.id} could not be removed: {error.message}")
 
 
 def tell(run: Run, result: CleanupResult, plan: CleanupPlan, directory: Path | None) -> None:

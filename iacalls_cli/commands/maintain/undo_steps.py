@@ -14,7 +14,8 @@ from iacalls_cli.commands.run import Run
 from iacalls_cli.database.connection import require_primary
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.files import utc_now, write_file
-from iacalls_cli.operations.maintain.archives import UNDONE, Archive
+from iacalls_cli.operations.maintain.archive import UNDONE
+from iacalls_cli.operations.maintain.archives import Archive
 from iacalls_cli.operations.maintain.cleanup import Clock, only_cleanup, read_clock
 from iacalls_cli.operations.maintain.references import Schema, read_schema
 from iacalls_cli.operations.maintain.safeguards import warn_of_undo
@@ -118,6 +119,8 @@ def conclude(archive: Archive, result: UndoResult) -> None:
         write_file(archive.folder / UNDONE, json.dumps({"at": utc_now(), "rows": result.restored}) + "\n")
     except OSError as error:
         diagnostics.warning(f"everything is back, and {archive.folder} cannot be marked as undone: {error.strerror}")
+    except IacallsError as error:
+        diagnostics.warning(f"everything is back, and the archive cannot be marked as undone: {error.message}")
 
 
 def require_same(archive: Archive, clock: Clock, database: str, asked: str) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from iacalls_cli.operations.backup.freshness import is_future, missing_bytes
+from iacalls_cli.operations.backup.freshness import first_missing, is_future
 from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import OWN_FILES
+from iacalls_cli.safe_files import open_folder
 
 Bucket = Callable[[datetime], tuple[int, ...]]
 
@@ -52,15 +53,18 @@ def plan_prune(backups: Iterable[Backup], retention: Retention, now: datetime) -
 
 def object_to(backup: Backup, now: datetime) -> str:
     """Why a backup is neither counted nor removed, or ''."""
+    if backup.foreign:
+        return f"{backup.foreign}: never counted, never removed"
     if not backup.is_good or backup.manifest is None:
         return f"{backup.state}, not verified: never counted, never removed"
     if is_future(backup.manifest.taken, now):
         return "dated in the future: never counted, never removed"
-    if missing := missing_bytes(backup):
+    if missing := first_missing(backup):
         return f"{missing}: never counted, never removed"
     known = {*OWN_FILES, *(file.path for file in backup.manifest.files)}
-    paths = (path for path in backup.folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    if foreign := sorted({str(path.relative_to(backup.folder)) for path in paths} - known):
+    with open_folder(backup.folder) as folder:
+        foreign = [path for path in folder.files() if path not in known]
+    if foreign:
         return f"{foreign[0]} does not belong to this backup: never counted, never removed"
     return ""
 

@@ -32,9 +32,17 @@ def read_clock(maintenance: Connection) -> datetime:
     return cast("datetime", fetch(maintenance, load_query("backup/now"))[0]["now"])
 
 
-def dated_name(database: str, ending: str, now: datetime) -> str:
-    """The name under which a replaced database is kept; `now` is the server's time."""
-    return shortened(database, len(ending) + STAMP_BYTES) + ending + now.astimezone(UTC).strftime(STAMP)
+def dated_name(maintenance: Connection, database: str, ending: str) -> str:
+    """The name under which a replaced database is kept, by the server's clock.
+
+    One that exists is of this very second, which is waited for.
+    """
+    prefix = shortened(database, len(ending) + STAMP_BYTES) + ending
+    while True:
+        name = prefix + read_clock(maintenance).astimezone(UTC).strftime(STAMP)
+        if not fetch(maintenance, load_query("db/database-exists"), {"name": name})[0]["present"]:
+            return name
+        time.sleep(TRY_SECONDS)
 
 
 def kept_databases(maintenance: Connection, database: str) -> list[str]:

@@ -3,9 +3,10 @@
 A rule is checked against the live schema before anything runs, and its cut-off is fixed then.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import psycopg
@@ -23,6 +24,8 @@ from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 
 DAYS, FAILED_CALL_DAYS = 30, 60
+# A table's name as SQL has it, perhaps quoted.
+QUALIFIED = re.compile(r"""(?:(?P<schema>"(?:[^"]|"")+"|[^".]+)\.)?(?P<name>"(?:[^"]|"")+"|[^".]+)""")
 # A filter of ours; those of the config file are their writer's own SQL.
 FAILED_CALLS = "status OPERATOR(pg_catalog.=) 'failed'"
 AGE_TYPES = ("timestamp without time zone", "timestamp with time zone", "date")
@@ -46,6 +49,8 @@ class Rule:
     age: timedelta
     filter: str = ""
     has_archive: bool = True
+    # The table as the config file names it, where that may be read in several ways.
+    spelling: str = ""
 
     def __str__(self) -> str:
         return relation_name(self.schema, self.table)
@@ -67,14 +72,23 @@ class BoundRule:
 
     @property
     def condition(self) -> sql.Composed:
-        """What is old, as SQL over an alias that is the table's own name."""
+        """What is old, as SQL over an alias that is the table's own name; for the application's search_path."""
+        return self.condition_with(self.filter)
+
+    @property
+    def plain_condition(self) -> sql.Composed:
+        """The same for our own search_path."""
+        return self.condition_with(self.rule.filter)
+
+    def condition_with(self, text: str) -> sql.Composed:
+        """What is old, with the filter written in one way."""
         age = sql.SQL("{}.{} OPERATOR(pg_catalog.<) {}::{}").format(
             sql.Identifier(self.rule.table),
             sql.Identifier(self.rule.age_column),
             sql.Literal(self.stored_cut_off),
-            sql.SQL(self.age_type),
+            sql.SQL("pg_catalog.date" if self.age_type == "date" else self.age_type),
         )
-        return sql.SQL("{} AND {}").format(age, as_condition(self.filter)) if self.filter else age
+        return sql.SQL("{} AND {}").format(age, as_condition(text)) if text else age
 
 
 def as_condition(text: str) -> sql.SQL:
@@ -103,7 +117,10 @@ def configured_rule(settings: RuleSettings) -> Rule:
     age = read_age(f"maintain.rules.{settings.name}.age", settings.age, least="nearly every row would be old")
     if age <= timedelta(0):
         raise UsageError(f"maintain.rules.{settings.name}.age is nothing: everything would be old", 'write "90d"')
-    return Rule(settings.name, schema or "public", table, settings.age_column, age, settings.filter, settings.archive)
+    return Rule(
+        settings.name, schema or "public", table, settings.age_column, age, settings.filter, settings.archive,
+        spelling=settings.table,
+    )  # fmt: skip
 
 
 def choose_rules(rules: Iterable[Rule], only: Iterable[str]) -> list[Rule]:
@@ -122,10 +139,7 @@ def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -
     `zone` is that of stored times without one. Raises `UsageError` saying what does not fit,
     `DatabaseError` where the database has no such table or this role too few rights.
     """
-    table = fetch(connection, load_query("maintain/rule-table"), {"schema": rule.schema, "name": rule.table})
-    if not table or table[0]["kind"] not in "rp":
-        raise missing_table(rule, "is not a table of this database" if table else "does not exist in this database")
-    oid = table[0]["oid"]
+    rule, oid = find_table(connection, rule)
     require_rights(connection, rule.name, str(rule), oid, RIGHTS)
     if rule.age_column == NEVER_AN_AGE:
         raise UsageError(
@@ -145,6 +159,36 @@ def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -
         check_filter(connection, rule)
     cut_off, stored = cut_off_of(rule, now, zone, age_type)
     return BoundRule(rule, oid, age_type, cut_off, stored, qualify_filter(connection, rule))
+
+
+def find_table(connection: Connection, rule: Rule) -> tuple[Rule, int]:
+    """The rule with its table as it is called here, and its oid; the first reading of its name that is a table."""
+    is_known = False
+    for schema, name in [(rule.schema, rule.table), *readings(rule.spelling)]:
+        found = fetch(connection, load_query("maintain/rule-table"), {"schema": schema, "name": name})
+        if found and found[0]["kind"] in "rp":
+            return replace(rule, schema=schema, table=name), found[0]["oid"]
+        is_known = is_known or bool(found)
+    raise missing_table(rule, "is not a table of this database" if is_known else "does not exist in this database")
+
+
+def readings(spelling: str) -> Iterator[tuple[str, str]]:
+    """What a table's name may mean besides schema.table: a name with a dot in it, or quoted as in SQL.
+
+    >>> list(readings('Order.Items'))
+    [('public', 'Order.Items'), ('Order', 'Items')]
+    >>> list(readings('app."Order.Items"'))
+    [('public', 'app."Order.Items"'), ('app', 'Order.Items')]
+    """
+    if not spelling:
+        return
+    yield "public", spelling
+    if match := QUALIFIED.fullmatch(spelling):
+        schema, name = (
+            part[1:-1].replace('""', '"') if part.startswith('"') else part
+            for part in (match["schema"] or "public", match["name"])
+        )
+        yield schema, name
 
 
 def missing_table(rule: Rule, what: str) -> IacallsError:
@@ -201,7 +245,7 @@ def qualify_filter(connection: Connection, rule: Rule) -> str:
     if not rule.filter:
         return ""
     view = sql.Identifier("pg_temp", "iacalls_filter")
-    statement = sql.SQL("CREATE TEMPORARY VIEW iacalls_filter AS SELECT {} AS {} FROM {} AS {}").format(
+    statement = sql.SQL("CREATE TEMPORARY VIEW iacalls_filter AS SELECT {} IS TRUE AS {} FROM {} AS {}").format(
         as_condition(rule.filter), CONDITION, sql.Identifier(rule.schema, rule.table), sql.Identifier(rule.table)
     )
     try:
