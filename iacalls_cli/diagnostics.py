@@ -23,9 +23,11 @@ RED, YELLOW, PLAIN = "1;31", "33", ""
 WAITING_SECONDS = 1.0
 # Rich cuts what is higher than the terminal at its lower end, where the step at work is.
 MOST_BARS = 10
-# user:password@ in a URI, and password=… in a conninfo string.
+# user:password@ in a URI, and password=… in a conninfo string, sslpassword and other secrets of libpq as well.
 URI_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*@")
-CONNINFO_PASSWORD = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE)
+CONNINFO_PASSWORD = re.compile(
+    r"((?:password|scram_\w+_key|client_secret)\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE
+)
 
 Progress = Callable[[str, int, int], None]
 

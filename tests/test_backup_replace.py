@@ -14,9 +14,19 @@ import pytest
 from psycopg import sql
 
 from iacalls_cli.database.connection import Limits
+from iacalls_cli.embedded.bundle import bundled
 from tests.command_line import run_process, run_terminal, start_process
 from tests.nasty_database import hashes
-from tests.servers import OWNER, READER, STRANGER
+from tests.servers import (
+    OWNER,
+    READER,
+    STRANGER,
+    TestServer,
+    local_bundle,
+    make_private_server,
+    remove_private_server,
+    server_kind,
+)
 
 ROWS = 3000
 
@@ -356,3 +366,44 @@ def test_a_database_that_stays_after_a_crash_is_named(server, live, backup, iaca
     assert "the next `iacalls backup restore` of" in outcome.error
     assert iacalls("backup", "restore", backup, *words).code == 0
     assert left not in family(server, live)
+
+
+@pytest.fixture(scope="module")
+def own_server():
+    """A server that may be restarted."""
+    if server_kind() not in ("embedded", "local"):
+        pytest.skip("this server is not ours to restart")
+    made, port = make_private_server(local_bundle() if server_kind() == "local" else bundled())
+    made.start()
+    opened = TestServer({**made.conninfo("postgres"), "host": "127.0.0.1", "port": port})
+    opened.create_roles()
+    yield made, opened
+    remove_private_server(made)
+
+
+def restart_at_once(made):
+    """Restart a server as a crash does: nobody is waited for."""
+    pid = int((made.places.data / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGQUIT)
+    until = time.monotonic() + 30
+    while made._is_alive():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    made.start()
+
+
+@pytest.mark.parametrize("options", [("--replace", "--confirm", "{}"), ("--into", "{}_copy")])
+def test_a_restart_in_mid_restore_leaves_nothing(own_server, iacalls, monkeypatch, options):
+    made, opened = own_server
+    name = opened.create_database()
+    run(opened, name, f"CREATE TABLE public.calls AS SELECT generate_series(1, {ROWS}) AS id")
+    run(opened, "postgres", "CHECKPOINT", "")
+    monkeypatch.setenv("IACALLS_DSN", opened.dsn(name, OWNER))
+    outcome = iacalls("backup", "create", "-o", "json")
+    assert outcome.code == 0, outcome.err
+    once_before(monkeypatch, RESTORING + "count_table", lambda: restart_at_once(made))
+    outcome = iacalls("backup", "restore", outcome.json["data"][0]["id"], *[option.format(name) for option in options])
+    assert outcome.code == 3
+    assert "connection was lost" in outcome.error
+    assert family(opened, name) == [name]
+    assert count(opened, name) == ROWS

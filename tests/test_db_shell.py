@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from iacalls_cli.embedded.bundle import Program, bundled, find_program
 from tests.command_line import run_process, run_terminal
@@ -97,3 +98,13 @@ def test_a_keys_password_is_not_passed_to_psql(server, database):
     assert outcome.code == 2
     assert "sslpassword" in outcome.error
     assert "s3cret" not in outcome.error
+
+
+@pytest.mark.parametrize("hosts", ["host={h},{h} hostaddr={h},{h} port={p},{p}", "host={h},{h} port={p},{p}"])
+def test_psql_goes_to_the_server_of_the_session(server, database, hosts):
+    keywords = server.keywords(database, OWNER)
+    given = hosts.format(h=keywords.pop("host"), p=keywords.pop("port"))
+    dsn = f"{make_conninfo(**keywords)} {given}"
+    outcome = run_process("db", "shell", stdin="SELECT 6 * 7;\n", env={"IACALLS_DSN": dsn})
+    assert outcome.code == 0, outcome.err
+    assert "42" in outcome.out

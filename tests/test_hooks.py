@@ -182,10 +182,10 @@ def test_a_hook_that_fails_is_a_warning_and_the_exit_code_stays(database, use, i
         "exit": (["sh", "-c", "exit 7"], "the hook sh failed with exit code 7"),
         "missing": (["/no/such/program"], "the hook /no/such/program failed: No such file or directory"),
         "folder": ([str(tmp_path)], f"the hook {tmp_path} failed: Permission denied"),
-        "404": (f"{address}/404?key=hidden", f"the hook {address}/404 failed: Not Found"),
+        "404": (f"{address}/404?key=hidden", f"the hook {address} failed: Not Found"),
         "nobody": (f"http://127.0.0.1:{free_port()}/", "Connection refused"),
-        "rubbish": (f"{address}/rubbish", f"the hook {address}/rubbish failed: "),
-        "control": ([f"{address}/a b\n"], "failed: URL can't contain control characters"),
+        "rubbish": (f"{address}/rubbish", f"the hook {address} failed: no HTTP answer"),
+        "control": ([f"{address}/a b\n"], f"the hook {address} failed: the URL is not valid"),
     }[failing]
     config(on_start=hook, on_success=hook, on_failure=hook)
     use(database)
@@ -222,7 +222,7 @@ def is_alive(pid):
 def test_an_answer_that_does_not_end_is_cut_off(web):
     address, _ = web
     began = time.monotonic()
-    assert run_hook([f"{address}/slow"], REPORT, 1) == f"the hook {address}/slow did not end within 1 s and was ended"
+    assert run_hook([f"{address}/slow"], REPORT, 1) == f"the hook {address} did not end within 1 s and was ended"
     assert time.monotonic() - began < 3
 
 

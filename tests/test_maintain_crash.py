@@ -161,10 +161,10 @@ def test_an_archive_killed_while_it_is_removed_looks_like_none_and_goes_with_the
     die, cleanup, undo, connection, archive_folder, old_rows
 ):
     assert cleanup("--only", "whatsapp").code == 0
-    # To be older than nothing, it has to be of another second.
-    time.sleep(1.1)
-    command = ("maintain", "cleanup", "--only", "failed-calls", "--keep-archives", "1s")
-    process = die("iacalls_cli.operations.maintain.archive:shutil.rmtree", "before", 1, command=command)
+    (archive,) = archives_in(archive_folder)
+    archive.rename(archive.with_name(f"{archive.name[:-16]}20200101T000000Z"))
+    command = ("maintain", "cleanup", "--only", "failed-calls", "--keep-archives", "1h")
+    process = die("iacalls_cli.safe_files:shutil.rmtree", "before", 1, command=command)
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert [path.name.endswith(".removed") for path in sorted(archive_folder.iterdir())].count(True) == 1
     assert len(undo().json["data"]) == 1

@@ -7,6 +7,9 @@ import time
 import psycopg
 import pytest
 
+from iacalls_cli.operations.maintain import reindexing
+from iacalls_cli.operations.maintain.reindex import ReindexResult
+from iacalls_cli.operations.maintain.reindexing import Blockers
 from tests.command_line import run_process, start_process
 from tests.live_load import LiveLoad, environment, wait_until
 from tests.servers import OWNER
@@ -52,7 +55,7 @@ def invalid(admin):
     return [row[0] for row in admin.execute(INVALID)]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_leaves_no_invalid_index(admin, old_snapshot, begin, stop):
     process = begin()
     assert invalid(admin) == [f"{PHONE}_ccnew"]
@@ -162,3 +165,68 @@ def test_kills_at_many_moments_leave_nothing_that_the_next_run_does_not_remove(s
     assert left > 0
     with pytest.raises(psycopg.errors.UndefinedTable):
         connection.execute(f"SELECT '{PHONE}_ccnew'::regclass")
+
+
+TABLES = """CREATE TABLE public.{name} AS SELECT g AS a, g AS b, g AS c, g AS d FROM generate_series(1, 10) AS g;
+            CREATE INDEX ON public.{name} (a); CREATE INDEX ON public.{name} (b);
+            CREATE INDEX ON public.{name} (c); CREATE INDEX ON public.{name} (d)"""
+
+
+@pytest.fixture
+def two_tables(server, empty_database, use):
+    """Two tables with four indexes each, in a database that is the target."""
+    use(empty_database)
+    with server.connect(empty_database) as admin:
+        admin.execute(f"GRANT ALL ON SCHEMA public TO {OWNER}")
+    with server.connect(empty_database, OWNER) as owner:
+        for name in ("first", "second"):
+            owner.execute(TABLES.format(name=name))
+        yield owner
+
+
+def reindexed(outcome):
+    rows = json.loads(outcome.out)["data"]
+    return {
+        state: sum(row["state"] == "rebuilt" if state == "rebuilt" else state in (row["note"] or "") for row in rows)
+        for state in ("rebuilt", "waited", "not tried")
+    }
+
+
+def test_an_old_snapshot_is_not_waited_for_again_and_again(server, empty_database, two_tables, iacalls):
+    with server.connect(empty_database, OWNER) as other:
+        other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        other.execute("SELECT 1")
+        began = time.monotonic()
+        outcome = iacalls("maintain", "reindex", "--all", "--wait", "1s", "-o", "json")
+        assert time.monotonic() - began < 20
+        assert outcome.code == 1
+        found = reindexed(outcome)
+        # Two of a table, and one of the other table or two.
+        assert found["waited"] in (2, 3, 4)
+        assert found == {"rebuilt": 0, "waited": found["waited"], "not tried": 8 - found["waited"]}
+        assert f"session {other.info.backend_pid}" in outcome.out
+    assert iacalls("maintain", "reindex", "--all").code == 0
+
+
+def test_a_transaction_that_uses_one_table_blocks_that_one_alone(server, empty_database, two_tables, iacalls):
+    with server.connect(empty_database, OWNER) as other:
+        other.execute("BEGIN")
+        other.execute("INSERT INTO public.first VALUES (1, 1, 1, 1)")
+        outcome = iacalls("maintain", "reindex", "--all", "--wait", "1s", "-o", "json")
+        assert outcome.code == 1
+        assert reindexed(outcome) == {"rebuilt": 4, "waited": 2, "not tried": 2}
+
+
+def test_a_transaction_that_has_ended_is_not_held_against_the_others():
+    class Gone:
+        """A session in which nobody is found."""
+
+    blockers = Blockers()
+    for index in ("a", "b"):
+        blockers.note(ReindexResult(index, "t", "failed", problem="waited 1s", blocked_by="session 7 (psql)"))
+    for answer, expected in (([{"pid": 7}], "session 7 (psql)"), ([], "")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reindexing, "fetch", lambda *_, answer=answer: answer)
+            assert blockers.of(Gone(), "t") == expected
+    blockers.note(ReindexResult("c", "t", "rebuilt"))
+    assert blockers.of(Gone(), "t") == ""

@@ -193,7 +193,7 @@ def test_a_filter_is_one_condition_or_nothing(owner, plan):
 
 def test_a_filter_that_fails_on_a_row_is_named_and_the_row_is_not(owner, iacalls, configure):
     owner.execute("UPDATE users SET email = 'geheim@example.com', created_at = '2020-01-01'")
-    configure(RULE.format(table="users", age_column="created_at", age="1s", filter="email::integer > 0"))
+    configure(RULE.format(table="users", age_column="created_at", age="1h", filter="email::integer > 0"))
     outcome = iacalls("maintain", "cleanup", "--only", "quejas", "--dry-run")
     assert outcome.code == 1
     assert "rule quejas: its filter fails on a row of users" in outcome.error
@@ -358,3 +358,37 @@ def test_config_and_options_of_the_built_in_rules(owner, iacalls, configure):
     configure("[maintain]\ndays = 45\nfailed_call_days = 90\n")
     assert days() == [45, 90]
     assert days("--days", "2", "--failed-call-days", "3") == [2, 3]
+
+
+@pytest.mark.parametrize(("age", "words"), [("6m", "m may be minutes or months"), ("1ms", "nearly every row would be old"),
+                                            ("90s", "nearly every row would be old"), ("30min", "nearly every row would be old"),
+                                            ("6 m", "m may be minutes or months")])  # fmt: skip
+def test_an_age_that_may_be_meant_as_months_is_refused(owner, plan, iacalls, configure, age, words):
+    outcome = plan(age=age)
+    assert outcome.code == 2
+    assert f"maintain.rules.quejas.age cannot be {age}: {words}" in outcome.error
+    words = words.replace("row", "archive").replace("old", "removed")
+    configure("")
+    outcome = iacalls("maintain", "cleanup", "--keep-archives", age)
+    assert outcome.code == 2
+    assert f"--keep-archives cannot be {age}: {words}" in outcome.error
+    configure(f"[maintain]\nkeep_archives = '{age}'\n")
+    assert f"maintain.keep_archives cannot be {age}: {words}" in iacalls("maintain", "cleanup").error
+    assert len(rows_of(owner, "whatsapp_conversations")) == 3
+
+
+@pytest.mark.parametrize("age", ["36h", "1h", "2 d", "26w"])
+def test_ages_in_hours_days_and_weeks_are_clear(owner, plan, age):
+    assert plan(age=age).code == 0
+
+
+@pytest.mark.parametrize("option", ["--max-age", "--max-proven-age"])
+def test_ages_of_backups_are_not_in_m_either(iacalls, option):
+    outcome = iacalls("backup", "check", option, "6m")
+    assert outcome.code == 2
+    assert "cannot be 6m: m may be minutes or months" in outcome.error
+
+
+def test_a_batch_is_not_running_for_m(iacalls, owner, configure):
+    configure("[maintain]\nrunning_within = '6m'\n")
+    assert "maintain.running_within cannot be 6m: m may be minutes or months" in iacalls("maintain", "cleanup").error

@@ -26,7 +26,7 @@ def working(admin, database):
     ).fetchall()  # fmt: skip
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_the_vacuum_on_the_server_too(server, database, slow_vacuum, stop):
     process = start_process("maintain", "vacuum", slow_vacuum, env=environment(server, database))
     with server.connect("postgres") as admin:

@@ -1,6 +1,7 @@
 """TLS: a certificate that fails is named as such, and a session that was encrypted is never followed by one that is not."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -115,11 +116,19 @@ def refused(dsn):
 
 FULL = "host=localhost sslmode=verify-full sslrootcert={keys}/ca.crt"
 REFUSED = {
-    "another CA": (FULL.replace("ca.crt", "other.crt"), "verify failed", "not signed by the CA in sslrootcert"),
-    "public CAs": ("host=localhost sslmode=verify-full sslrootcert=system", "verify failed", "trusted"),
+    "another CA": (
+        FULL.replace("ca.crt", "other.crt"),
+        "self-signed certificate in certificate chain|unable to get local issuer",
+        "not signed by a CA",
+    ),
+    "public CAs": (
+        "host=localhost sslmode=verify-full sslrootcert=system",
+        "verify failed: .*issuer|self.signed",
+        "not signed by a CA",
+    ),
     "no file of a CA": (FULL.replace("ca.crt", "no.crt"), "root certificate file", "sslrootcert names the file"),
     "another name": (FULL.replace("localhost", "127.0.0.1"), "does not match host name", "for another name"),
-    "revoked": (FULL + " sslcrl={keys}/crl.pem", "verify failed", "revoked (sslcrl)"),
+    "revoked": (FULL + " sslcrl={keys}/crl.pem", "verify failed: certificate revoked", "is revoked"),
     "public CAs without a check": ("host=localhost sslmode=require sslrootcert=system", "weak sslmode", "verify-full"),
     "channel binding without TLS": ("sslmode=disable channel_binding=require", "hannel binding", "needs TLS"),
     "another login": (FULL + " require_auth=md5", "authentication method requirement", "require_auth forbids"),
@@ -133,7 +142,7 @@ def test_a_failure_of_a_certificate_or_login_is_named(tls, keys, name):
     options, reason, hint = REFUSED[name]
     dsn = f"{tls.server.dsn('postgres', OWNER)} {options.format(keys=keys)}"
     message, said = refused(dsn)
-    assert reason in message
+    assert re.search(reason, message)
     assert hint in said
 
 
@@ -145,8 +154,8 @@ def test_an_expired_certificate_is_named(tls, keys):
             break
         except (pytest.fail.Exception, AssertionError):
             continue  # the server has not read its settings yet
-    assert "verify failed" in message
-    assert "out of date" in hint
+    assert "verify failed: certificate has expired" in message
+    assert "the certificate is out of date" in hint
 
 
 def test_a_client_certificate_that_is_wanted_is_named(tls, keys):

@@ -113,5 +113,5 @@ def read_hook(key: str, value: Any, path: Path) -> tuple[str, ...]:
             f"{path}: 'backup.{key}' is neither a command nor a URL", f'write {key} = ["program", "argument"]'
         )
     if words[0].startswith(("http://", "https://")) and len(words) > 1:
-        raise UsageError(f"{path}: 'backup.{key}' has something behind its URL", f'write {key} = "{words[0]}"')
+        raise UsageError(f"{path}: 'backup.{key}' has something behind its URL", "write the URL alone")
     return tuple(words)

@@ -30,6 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from iacalls_cli.config.backup import HOOKS, BackupSettings, read_backup_settings
 from iacalls_cli.config.backup import KEYS as BACKUP_KEYS
@@ -44,8 +45,10 @@ MOST_BYTES = 1 << 20
 CONNECTION_KEYS = (
     "service", "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "sslmode", "sslrootcert",
     "sslcert", "sslkey", "sslcrl", "channel_binding", "require_auth", "requirepeer", "connect_timeout",
-    "target_session_attrs", "options",
+    "target_session_attrs", "options", "sslpassword",
 )  # fmt: skip
+# What libpq itself hides, or calls a debugging option: whoever has one of these can log in.
+SECRET_KEYS = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
 # The only pooling mode in which a session's settings and locks are its own.
 POOLER_MODES = ("session",)
 DURATION = re.compile(r"\d+\s*(ms|s|min|h)?")
@@ -192,7 +195,9 @@ def read_profile(name: str, value: Any, path: Path, mode: int) -> Profile:
         raise UsageError(
             f"{path}: profiles.{name} needs either dsn or keywords like host and dbname", "give one of them"
         )
-    if ("password" in keywords or has_password(dsn)) and mode & 0o077:
+    if (
+        any(key in keywords for key in SECRET_KEYS) or has_password(f"{dsn} {keywords.get('options', '')}")
+    ) and mode & 0o077:
         raise UsageError(
             f"the config file {path} holds a password and others may read it", f"chmod 600 {path}, or use ~/.pgpass"
         )
@@ -200,8 +205,9 @@ def read_profile(name: str, value: Any, path: Path, mode: int) -> Profile:
 
 
 def has_password(dsn: str) -> bool:
-    """Whether a DSN, as a URI or a conninfo string, holds a password."""
-    return bool(re.search(r"://[^/@\s]*:[^@\s]+@|\bpassword\s*=", dsn))
+    """Whether a DSN, as a URI or a conninfo string, holds a password or another secret."""
+    secret = rf"://[^/@\s]*:[^@\s]+@|\b({'|'.join(SECRET_KEYS)})\s*="
+    return bool(re.search(secret, f"{dsn} {unquote(dsn)}", re.IGNORECASE))
 
 
 def check_keys(content: Mapping[str, Any], known: Iterable[str], path: Path, where: str) -> None:

@@ -13,7 +13,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.generators import connect as connect_pgconn
 from psycopg.waiting import wait_conn
 
+from iacalls_cli.config.file import SECRET_KEYS
 from iacalls_cli.config.target import Target
+from iacalls_cli.database.certificates import find_certificate_problem
 from iacalls_cli.database.failures import NOT_READY, connection_failed, database_errors
 from iacalls_cli.database.parameters import (
     Place,
@@ -95,8 +97,9 @@ def open_session(
     """Connect to a target, or to another `database` on the same server.
 
     `command` goes into application_name as `iacalls/<command>`; `password` is one that the
-    user typed; `fixed_money` as in `settle`; `encrypted` asks for TLS where it is only preferred. A
-    connection pooler is refused before anything is set in its session, unless the target says that
+    user typed; `fixed_money` as in `settle`; `encrypted` asks for TLS where it is only preferred.
+
+    A connection pooler is refused before anything is set in its session, unless the target says that
     it is in session mode and no other `database` is asked for. Raises `PasswordNeeded`, another
     `ConnectionFailed` (the reason in one line) or `UsageError` (an unusable DSN).
     """
@@ -253,9 +256,14 @@ def refusal(error: psycopg.Error, place: Place, parameters: Mapping[str, Any]) -
     """Why the target let us not in, with every secret of the parameters blotted out."""
     if error.pgconn and error.pgconn.needs_password:
         return PasswordNeeded(str(place))
-    failed = connection_failed(error, f"{place} ({place.source})", place.database)
+    failed = connection_failed(
+        error,
+        f"{place} ({place.source})",
+        place.database,
+        lambda: find_certificate_problem(resolve({name: value for name, value in parameters.items() if value})),
+    )
     message = failed.message
-    for key in ("password", "sslpassword"):
+    for key in SECRET_KEYS:
         if secret := str(parameters.get(key) or ""):
             message = message.replace(secret, "***")
     return type(failed)(message, failed.hint)

@@ -1,7 +1,7 @@
 """The only place where psycopg's errors become iacalls's errors."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -43,6 +43,7 @@ NO_SLOT_HINT = (
 )
 PG_HBA_HINT = "the server's pg_hba.conf admits neither this user nor this address; or it wants TLS (sslmode=require)"
 TO_SERVER = re.compile(r'connection to server (?:at|on socket) .*?(?:port \d+|") failed: (.*)')
+UNTRUSTED = "certificate verify failed"
 NOT_READY = ("the database system is", "server closed the connection unexpectedly")
 # PostgreSQL's own databases, which `db init` does not make.
 OWN_DATABASES = ("postgres", "template0", "template1")
@@ -87,8 +88,13 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def connection_failed(error: psycopg.Error, where: str, database: str) -> ConnectionFailed:
-    """The error that tells why no connection came about; `where` names the target."""
+def connection_failed(
+    error: psycopg.Error, where: str, database: str, find_certificate_problem: Callable[[], str] = str
+) -> ConnectionFailed:
+    """The error that tells why no connection came about; `where` names the target.
+
+    `find_certificate_problem` finds out why a certificate failed, of which libpq does not say more.
+    """
     text = str(error)
     used_password = bool(error.pgconn and error.pgconn.used_password)
     line = first_line(text)
@@ -96,6 +102,8 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
     reason = found[1] if (found := TO_SERVER.search(line)) else line.rsplit(" failed: ", 1)[-1]
     reason = reason.removeprefix("connection is bad: ").removeprefix("connection failed: ")
     reason = re.sub(r"^([A-ZÁÉÍÓÚ]+:\s+|\[Errno -?\d+\] )", "", reason)
+    if reason.endswith(UNTRUSTED) and (problem := find_certificate_problem()):
+        reason = f"{reason}: {problem}"
     message = f"cannot connect to {where}: {reason}"
     if f'database "{database}"' in reason and is_servers_answer(text):
         return DatabaseUnavailable(message, database_hint(reason, database))

@@ -26,6 +26,7 @@ from psycopg.conninfo import make_conninfo
 
 from iacalls_cli.config.target import Target
 from iacalls_cli.database.connection import Connection, Session
+from iacalls_cli.database.failures import NO_SLOT, NO_SLOT_HINT
 from iacalls_cli.database.newer_options import explain_needs, newer_options, without_newer
 from iacalls_cli.database.parameters import connection_parameters, foreign_variables, is_encrypted_only, resolve
 from iacalls_cli.database.settings import program_options
@@ -45,6 +46,7 @@ WRAPPER = "pg_wrapper"
 LOGIN_KEYS = ("scram_client_key", "scram_server_key")
 ENDING_SECONDS = 10
 KEPT_LINES = 200
+LOCK_TABLE_HINT = "You might need to increase max_locks_per_transaction."
 PR_SET_PDEATHSIG = 1
 PIPE_BYTES = 1 << 20
 
@@ -240,7 +242,8 @@ class RunningProgram:
     def check(self) -> None:
         """Wait for the end; raises `IacallsError` with the program's own words unless it did its work."""
         if self.wait() != 0:
-            raise IacallsError(f"{self.name} failed: {self.cause()}")
+            cause = self.cause()
+            raise IacallsError(f"{self.name} failed: {cause}", self.hint(cause))
 
     def cause(self) -> str:
         """What it said went wrong: its first error.
@@ -255,6 +258,15 @@ class RunningProgram:
                 return f"{shown} {detail.removeprefix(own)}".strip()
         code = self.process.returncode
         return (self.lines or [f"ended by signal {-code}" if code < 0 else "it said nothing"])[-1]
+
+    def hint(self, cause: str) -> str:
+        """What to do about it: of the server's hints, only the one on its lock table is known to hold no value."""
+        if NO_SLOT.search(cause):
+            return NO_SLOT_HINT
+        if "out of shared memory" in cause:
+            words = (line.partition("HINT:")[2].strip() for line in self.lines if "max_locks_per_transaction" in line)
+            return f"{next(filter(None, words), LOCK_TABLE_HINT)} (a dump locks every table at once)"
+        return ""
 
     def stop(self) -> None:
         """End it where it still runs, gently first: pg_dump then cancels its query on the server."""

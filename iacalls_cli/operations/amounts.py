@@ -35,6 +35,27 @@ def read_duration(name: str, text: str) -> timedelta:
         raise UsageError(f"{name} is too long: {text}", "write for example 90s, 10min, 26h, 35d or 4w") from None
 
 
+def read_age(name: str, text: str, *, least: str = "") -> timedelta:
+    """An age; raises `UsageError` for "m", which may be minutes or months, naming the option or key.
+
+    With `least`, the reason why ages in anything shorter than hours are refused as well.
+
+    >>> read_age("maintain.keep_archives", "36h")
+    datetime.timedelta(days=1, seconds=43200)
+    """
+    age = read_duration(name, text)
+    match = DURATION.fullmatch(text.strip())
+    unit = match[2] if match else ""
+    if unit == "m":
+        raise UsageError(
+            f"{name} cannot be {text}: m may be minutes or months",
+            f"write {match[1] if match else 6}min, or days: 180d",
+        )
+    if least and unit not in ("h", "d", "w"):
+        raise UsageError(f"{name} cannot be {text}: {least}", "write hours, days or weeks: 36h, 90d or 26w")
+    return age
+
+
 def read_size(name: str, text: str) -> int:
     """A size in bytes, in PostgreSQL's units; raises `UsageError` naming the option or key.
 

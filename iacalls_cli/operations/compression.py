@@ -21,7 +21,7 @@ from typing import IO, cast
 import zstandard
 
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.files import CHUNK_BYTES
+from iacalls_cli.operations.files import CHUNK_BYTES, named_disk
 
 ZSTD, GZIP, XZ, BZIP2 = b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh"
 MAGIC_BYTES = 6
@@ -94,7 +94,7 @@ class HashedFile(io.RawIOBase):
 @contextmanager
 def compressing(path: Path, level: int, threads: int) -> Iterator[tuple[IO[bytes], "hashlib._Hash"]]:
     """A stream whose bytes end up zstd-compressed in a new file, and the digest of that file."""
-    with HashedFile(path) as file:
+    with named_disk(path), HashedFile(path) as file:
         # Long-distance matching finds what repeats over megabytes, as rows do, and costs no time here.
         parameters = zstandard.ZstdCompressionParameters.from_level(
             level, threads=threads, write_checksum=True, window_log=24, enable_ldm=True
@@ -181,7 +181,7 @@ def is_compressed(path: Path) -> bool:
 def decompress(source: Path, target: Path) -> None:
     """Write the content of a compressed file into a new one."""
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
+    with named_disk(target), os.fdopen(handle, "wb") as file:
         for chunk in read_chunks(source):
             file.write(chunk)
 

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,8 +41,19 @@ def hash_files(folder: Folder, paths: Iterable[str]) -> tuple[StoredFile, ...]:
 
 def write_file(path: Path, text: str) -> None:
     """Write a small file that is complete or not there, for its owner alone; raises `ForeignFile` and OSError."""
-    with open_folder(path.parent) as folder:
+    with named_disk(path), open_folder(path.parent) as folder:
         folder.write(path.name, text)
+
+
+@contextmanager
+def named_disk(path: Path) -> Iterator[None]:
+    """Let an error of the disk say which one: a write that finds no space does not name its file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

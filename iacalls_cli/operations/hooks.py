@@ -5,6 +5,7 @@ A hook learns of the job from its environment: IACALLS_JOB, IACALLS_TARGET, IACA
 `{job}` replaced in it, because it leaves the machine.
 """
 
+import base64
 import http.client
 import os
 import signal
@@ -50,21 +51,62 @@ def run_hook(words: Sequence[str], report: JobReport, timeout: float) -> str:
     """Run one hook and wait for it, at most `timeout` seconds; returns what went wrong, or ''."""
     if not words:
         return ""
-    name = words[0].split("?", 1)[0]
+    is_web = words[0].startswith(WEB)
+    name = host_of(words[0]) if is_web else words[0]
     timeout = min(timeout, threading.TIMEOUT_MAX)
     try:
-        if words[0].startswith(WEB):
+        if is_web:
             fetch_url(words[0].replace("{job}", urllib.parse.quote(report.job.replace(" ", "-"))), timeout)
         else:
             run_command(words, report, timeout)
     except (subprocess.TimeoutExpired, TimeoutError):
         return f"the hook {name} did not end within {timeout:.0f} s and was ended"
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        reason = web_reason(error) if is_web else getattr(error, "strerror", None) or error
         return f"the hook {name} failed: {reason}"
     except subprocess.CalledProcessError as error:
         return f"the hook {name} failed with exit code {error.returncode}"
     return ""
+
+
+def host_of(url: str) -> str:
+    """Return what may be shown of a URL: its host. The rest may be secret: user, password, path and query.
+
+    >>> host_of("https://ana:s3cret@hc.example:8443/0af3?token=x"), host_of("https://ana:s3/cret@hc.example")
+    ('https://hc.example:8443', 'https://…')
+    """
+    scheme = url.partition(":")[0]
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host = f"{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
+    except ValueError:
+        return f"{scheme}://…"
+    # A slash in a password: then what looks like the host is the user.
+    is_clear = host and "@" not in parts.path + parts.query + parts.fragment
+    return f"{scheme}://{host if is_clear else '…'}"
+
+
+def web_reason(error: Exception) -> str:
+    """Return why a URL could not be fetched, without anything that may repeat the URL."""
+    if isinstance(error, urllib.error.HTTPError):
+        return http.client.responses.get(error.code, f"HTTP status {error.code}")
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(error, http.client.InvalidURL) or isinstance(reason, ValueError | str):
+        return "the URL is not valid"
+    if isinstance(reason, http.client.HTTPException):
+        return f"no HTTP answer ({type(reason).__name__})"
+    return str(getattr(reason, "strerror", None) or type(reason).__name__)
+
+
+def make_request(url: str) -> urllib.request.Request:
+    """Return the request for a URL; its user and password are sent as a header, and to that host alone."""
+    parts = urllib.parse.urlsplit(url)
+    login, _, address = parts.netloc.rpartition("@")
+    request = urllib.request.Request(parts._replace(netloc=address).geturl())  # noqa: S310, its scheme was looked at
+    if login:
+        token = base64.b64encode(urllib.parse.unquote_to_bytes(login)).decode()
+        request.add_unredirected_header("Authorization", f"Basic {token}")
+    return request
 
 
 def run_command(words: Sequence[str], report: JobReport, timeout: float) -> None:
@@ -93,7 +135,7 @@ def fetch_url(url: str, timeout: float) -> None:
 
     def fetch() -> None:
         try:
-            with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310, its scheme was looked at
+            with urllib.request.urlopen(make_request(url), timeout=timeout) as answer:  # noqa: S310, see there
                 answer.read(1024)
         except urllib.error.HTTPError as error:
             error.close()  # it is an answer as well

@@ -19,6 +19,16 @@ PASSWORD_BYTES = 72
 # NIST SP 800-63B, 3.1.1.2: a password that a person chooses has at least this many.
 LEAST_CHARACTERS = 8
 CHECKED_USERS = 40
+# PostgreSQL 15 brought privileges on parameters.
+GRANTS_VERSION = 150_000
+IS_SUPERUSER = "pg_catalog.current_setting('is_superuser') = 'on'"
+HAS_GRANT = "pg_catalog.has_parameter_privilege(name, 'SET')"
+HIDE = """
+    SELECT pg_catalog.set_config(name, CASE name WHEN 'pgaudit.log_parameter' THEN 'off' ELSE '0' END, true)
+      FROM pg_catalog.pg_settings
+     WHERE name = 'log_parameter_max_length_on_error'
+        OR (name IN ('log_parameter_max_length', 'auto_explain.log_parameter_max_length', 'pgaudit.log_parameter')
+            AND ({}))"""
 # Controls, formats, spaces, private use and what no character has been given to.
 UNSEEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")
 # Letters and marks that are drawn as nothing, and what stands for a character that could not be read.
@@ -107,6 +117,16 @@ def cost_of(stored: str) -> int:
     return int(match[1]) if match else 0
 
 
+def hide_parameters(connection: Connection) -> None:
+    """Keep values out of the server's log until the transaction ends, as far as the role may.
+
+    With log_statement = all, a hash would stand there as a parameter. Only a superuser, or a role with
+    SET on that parameter (PostgreSQL 15 and newer), may change that.
+    """
+    has_grants = connection.info.server_version >= GRANTS_VERSION
+    connection.execute(HIDE.format(f"{IS_SUPERUSER} OR {HAS_GRANT}" if has_grants else IS_SUPERUSER))
+
+
 def require_user(connection: Connection, username: str) -> None:
     """Raise `DatabaseError` unless there is a user of that name."""
     with connection.transaction(), application_path(connection):
@@ -125,6 +145,7 @@ def set_password(connection: Connection, username: str, password: str, *, dry_ru
 
     values = {"username": username, "password": hash_password(password)}
     with connection.transaction():
+        hide_parameters(connection)
         with application_path(connection):
             updated = len(fetch(connection, load_query("users/set-password"), values))
         if updated != 1:

@@ -13,7 +13,7 @@ from iacalls_cli.commands.backup.group import (
     app,
 )
 from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, WRITE_OPTIONS, Run, command
-from iacalls_cli.errors import ProblemsFound, UsageError
+from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
 from iacalls_cli.table import Column, Table
 
 
@@ -99,13 +99,26 @@ def verify(
         raise UsageError("--all and a backup's id contradict each other", "give one of them")
     store = open_store(directory)
     chosen = store.backups() if all else [store.find(backup, partial(source_of, run))]
-    rows = []
+    rows, failures = [], []
     for one in chosen:
-        with diagnostics.waiting(f"reading {one.id}"):
-            checked, findings = verify_backup(one)
+        try:
+            with diagnostics.waiting(f"reading {one.id}"):
+                checked, findings = verify_backup(one)
+        except (IacallsError, OSError) as error:
+            if not all:
+                raise
+            # The others are verified all the same.
+            failures.append(str(error))
+            rows.append((one.id, one.state, str(error)))
+            continue
         rows += [(one.id, checked.state, finding) for finding in findings or [""]]
     run.write(Table((Column("id", "prose"), Column("state"), Column("finding", "prose")), rows))
-    bad = {row[0] for row in rows if row[2]}
+    bad = {row[0] for row in rows if row[2] and row[2] not in failures}
+    if failures and not bad:
+        raise IacallsError(
+            f"{len(failures)} of {len(chosen)} backups could not be verified: {'; '.join(failures)}",
+            "the others are as they were made",
+        )
     if bad:
         raise ProblemsFound(
             f"{len(bad)} of {len(chosen)} backups are not as they were made: {', '.join(sorted(bad))}",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.store import settings
 from iacalls_cli.commands.run import Run
-from iacalls_cli.operations.amounts import read_duration, read_share, read_size
+from iacalls_cli.operations.amounts import read_age, read_share, read_size
 from iacalls_cli.operations.backup.freshness import Demands, is_future
 from iacalls_cli.operations.backup.job import only_job
 from iacalls_cli.operations.backup.prune import Retention, plan_prune
@@ -39,10 +39,10 @@ def read_demands(max_age: str | None, min_size: str | None, max_shrink: str | No
     shrink = config.max_shrink if max_shrink is None else max_shrink
     proven = config.max_proven_age if proven is None else proven
     return Demands(
-        usual.max_age if age is None else read_duration("max-age", age),
+        usual.max_age if age is None else read_age("max-age", age),
         usual.min_size if size is None else read_size("min-size", size),
         usual.max_shrink if shrink is None else read_share("max-shrink", shrink),
-        usual.max_proven_age if proven is None else read_duration("max-proven-age", proven),
+        usual.max_proven_age if proven is None else read_age("max-proven-age", proven),
     )
 
 

@@ -20,7 +20,7 @@ from iacalls_cli.commands.run import Run
 from iacalls_cli.config.file import load_config
 from iacalls_cli.database.connection import require_primary
 from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
-from iacalls_cli.operations.amounts import read_duration
+from iacalls_cli.operations.amounts import read_age, read_duration
 from iacalls_cli.operations.maintain.archive import remove_folder
 from iacalls_cli.operations.maintain.archives import Archive, Archives, old_archives
 from iacalls_cli.operations.maintain.cleanup import (
@@ -150,7 +150,10 @@ def read_setting(key: str, option: str | None, setting: str | None) -> timedelta
     if text is None:
         return None
     name = f"maintain.{key}" if option is None else f"--{key.replace('_', '-')}"
-    duration = read_duration(name, text)
+    if key == "keep_archives":
+        duration = read_age(name, text, least="nearly every archive would be removed")
+    else:
+        duration = read_age(name, text) if key == "running_within" else read_duration(name, text)
     if not duration and key in NEVER_NOTHING:
         raise UsageError(f"{name} cannot be {text}", "leave it out, or give more than nothing")
     return duration

@@ -50,7 +50,15 @@ def verify_backup(backup: Backup) -> tuple[Backup, list[str]]:
         damage = kept.damage
         findings.append(damage)
     proof = replace(kept, damage=damage, verified_at=kept.verified_at if damage else utc_now())
-    record(backup.folder, proof)
+    try:
+        record(backup.folder, proof)
+    except OSError as error:
+        if not findings:
+            raise IacallsError(
+                f"{backup.id} is whole, but that could not be recorded in {backup.folder}: {error.strerror}",
+                "free space there, then verify it again",
+            ) from None
+        findings.append(f"this could not be recorded: {error.strerror}")
     return replace(backup, proof=proof), findings
 
 

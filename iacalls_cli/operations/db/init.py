@@ -11,7 +11,7 @@ from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.unfinished import INIT, drop_database, lock_creation, rename_database
-from iacalls_cli.operations.users import hash_password
+from iacalls_cli.operations.users import hash_password, hide_parameters
 from iacalls_cli.queries import load_query, load_schema
 from iacalls_cli.text import relation_name
 
@@ -107,6 +107,7 @@ def apply_schema(connection: Connection, password: str, *, dry_run: bool = False
             raise INIT.at_work(connection.info.dbname)
         require_empty(connection)
         connection.execute(load_schema())
+        hide_parameters(connection)
         fetch(connection, load_query("users/seed-administrator"), {"password": hashed})
         if dry_run:
             raise psycopg.Rollback

@@ -26,13 +26,15 @@ from iacalls_cli.operations.maintain.workers import Worker
 from iacalls_cli.queries import load_query
 
 ORDINARY_TABLE = "r"
+WAITED = "waited "
 
 
 @dataclass(frozen=True)
 class ReindexResult:
     """What became of one index. `state` is rebuilt, removed (a leftover), skipped or failed.
 
-    Sizes are in bytes. `problem` says why it was not done, or what stays behind.
+    Sizes are in bytes. `problem` says why it was not done, or what stays behind; `blocked_by` names the
+    session whose transaction it waited for in vain.
     """
 
     index: str
@@ -42,6 +44,7 @@ class ReindexResult:
     size_after: int | None = None
     seconds: float = 0.0
     problem: str = ""
+    blocked_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def reindex_index(worker: Worker[IndexState], index: IndexState, attempt: Attemp
         if not is_passing or stays or number == ATTEMPTS:
             problem = "; ".join([problem, *stays])
             spent = time.monotonic() - began
-            return ReindexResult(str(index), index.table, "failed", index.size, None, spent, problem)
+            blocker = worker.waits_for if problem.startswith(WAITED) else ""
+            return ReindexResult(str(index), index.table, "failed", index.size, None, spent, problem, blocker)
         worker.pause(1)
     now = find_index(connection, index)
     return ReindexResult(
@@ -102,7 +106,7 @@ def rebuild(worker: Worker[IndexState], index: IndexState, wait: str) -> tuple[s
     except DatabaseError as error:
         if error.sqlstate == LOCK_NOT_AVAILABLE:
             whom = worker.waits_for or "a transaction that is older than it"
-            return f"waited {wait} for {whom}, which uses the table or has an older snapshot", False
+            return f"{WAITED}{wait} for {whom}, which uses the table or has an older snapshot", False
         made_way = worker.cancelled_for()
         is_passing = error.sqlstate == DEADLOCK or (error.sqlstate == CANCELLED and made_way != "")
         missing = explain_missing_name(connection, index.table_oid, error)

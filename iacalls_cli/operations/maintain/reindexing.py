@@ -1,10 +1,12 @@
 """REINDEX CONCURRENTLY of many indexes: leftovers first, then one after the other, the most wasteful first."""
 
+import re
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.maintain.full import free_bytes
 from iacalls_cli.operations.maintain.indexes import IndexState, find_indexes, read_indexes
@@ -13,10 +15,13 @@ from iacalls_cli.operations.maintain.reindex import Attempt, ReindexResult, rein
 from iacalls_cli.operations.maintain.tables import read_tables
 from iacalls_cli.operations.maintain.vacuuming import PAGE, no_right
 from iacalls_cli.operations.maintain.workers import Progress, Tell, Watch, Worker, run_watched
+from iacalls_cli.queries import load_query
 from iacalls_cli.text import pretty_size
 
 # A new index stands beside the old one, and what is sorted for it takes about the same again.
 ROOM_FACTOR = 2
+# As `name_session` names one.
+SESSION = re.compile(r"session (\d+)\b")
 # Where a build is, by the phase that the server reports: how much comes before it, and how much it is.
 PHASES = {
     "building index: scanning": (0.0, 0.4),
@@ -127,6 +132,7 @@ def run_reindex(
     bars = IndexBars(progress)
     attempt = Attempt(wait, plan.before)
     begun: list[IndexState] = []
+    blockers = Blockers()
 
     def work(worker: Worker[IndexState], index: IndexState) -> ReindexResult:
         if index in plan.leftovers:
@@ -134,6 +140,9 @@ def run_reindex(
             return ReindexResult(
                 str(index), index.table, "failed" if problem else "removed", index.size, 0, problem=problem
             )
+        if blocker := blockers.of(worker.connection, index.table):
+            problem = f"not tried: {blocker} blocks it, as it did two others in a row"
+            return ReindexResult(str(index), index.table, "failed", index.size, problem=problem)
         begun.append(index)
         try:
             result = reindex_index(worker, index, attempt)
@@ -141,6 +150,7 @@ def run_reindex(
             return ReindexResult(str(index), index.table, "failed", index.size, problem=error.message)
         if not worker.stopping.is_set():
             begun.remove(index)
+        blockers.note(result)
         return result
 
     watch = Watch(watcher, "maintain/reindex-progress", bars.show, tell)
@@ -168,6 +178,39 @@ def remove_own(watcher: Connection, index: IndexState, before: frozenset[int], t
         stays = [f"what was built of {index} may stay ({error.message}); the next run removes it"]
     for words in stays:
         tell(words)
+
+
+@dataclass
+class Blockers:
+    """The transaction that blocked the last indexes, in a row, and their tables.
+
+    One that blocked two of a table blocks the others of it; one that blocked indexes of two tables has an
+    old snapshot, and blocks all. Each would be waited for as long.
+    """
+
+    blocker: str = ""
+    tables: list[str] = field(default_factory=list)
+
+    def note(self, result: ReindexResult) -> None:
+        """Note what became of an index."""
+        if result.blocked_by != self.blocker or not result.blocked_by:
+            self.blocker, self.tables = result.blocked_by, []
+        if result.blocked_by:
+            self.tables.append(result.table)
+
+    def of(self, connection: Connection, table: str) -> str:
+        """Return who blocks the indexes of a table, if it still does; '' for nobody known."""
+        is_of_all = len(set(self.tables)) > 1
+        if not (is_of_all or self.tables.count(table) > 1):
+            return ""
+        if (session := SESSION.match(self.blocker)) and not has_transaction(connection, int(session[1])):
+            self.blocker, self.tables = "", []
+        return self.blocker
+
+
+def has_transaction(connection: Connection, pid: int) -> bool:
+    """Whether a session is still in a transaction."""
+    return bool(fetch(connection, load_query("maintain/in-transaction"), {"pid": pid}))
 
 
 class IndexBars:

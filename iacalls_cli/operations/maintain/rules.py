@@ -18,7 +18,7 @@ from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError, UsageError
-from iacalls_cli.operations.amounts import read_duration
+from iacalls_cli.operations.amounts import read_age
 from iacalls_cli.operations.maintain.access import RIGHTS, require_rights
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
@@ -114,7 +114,7 @@ def configured_rules(settings: Mapping[str, RuleSettings]) -> list[Rule]:
 def configured_rule(settings: RuleSettings) -> Rule:
     """One rule of the config file."""
     schema, _, table = settings.table.rpartition(".")
-    age = read_duration(f"maintain.rules.{settings.name}.age", settings.age)
+    age = read_age(f"maintain.rules.{settings.name}.age", settings.age, least="nearly every row would be old")
     if age <= timedelta(0):
         raise UsageError(f"maintain.rules.{settings.name}.age is nothing: everything would be old", 'write "90d"')
     return Rule(
