@@ -442,10 +442,11 @@ def user_folder(kind: str) -> Path:
     """This user's folder of config or data files; raises `UsageError` for a user without a home directory."""
     import platformdirs
 
-    found = {
-        "config": platformdirs.user_config_path,
-        "data": platformdirs.user_data_path,
-    }[kind]("iacalls", appauthor=False)
+    find = {"config": platformdirs.user_config_path, "data": platformdirs.user_data_path}[kind]
+    try:
+        found = find("iacalls", appauthor=False)
+    except RuntimeError:  # newer versions of platformdirs; earlier ones leave the ~ where it is
+        found = Path("~")
     if str(found).startswith("~"):
         raise UsageError(
             f"the user with the number {os.geteuid()} has no home directory",
