@@ -157,7 +157,6 @@ max_age = "26h"
 max_proven_age = "35d"
 min_size = "10MB"
 max_shrink = "30%"
-rehearse_timeout = "6h"
 on_start = "https://ping.example/start?a='b c'"
 on_success = ["/usr/local/bin/tell", "--backup of", ""]
 on_failure = "/usr/local/bin/tell --failed 'a b'"
@@ -182,7 +181,6 @@ def test_every_setting_of_backups_is_read(tmp_path):
         max_proven_age="35d",
         min_size="10MB",
         max_shrink="30%",
-        rehearse_timeout="6h",
         on_start=("https://ping.example/start?a=b c",),
         on_success=("/usr/local/bin/tell", "--backup of", ""),
         on_failure=("/usr/local/bin/tell", "--failed", "a b"),
