@@ -157,8 +157,11 @@ class OpenFolder:
             if status is None or not stat.S_ISDIR(status.st_mode):
                 found.append(name)
                 continue
-            with suppress(FileNotFoundError), open_folder(Path(name), parent=self) as inner:
-                found += [f"{name}/{below}" for below in inner.entries()]
+            try:
+                with open_folder(Path(name), parent=self) as inner:
+                    found += [f"{name}/{below}" for below in inner.entries()]
+            except (OSError, DamagedFile):  # exchanged or removed in this moment, or closed to us
+                found.append(name)
         return sorted(found)
 
     def entries(self) -> list[str]:
