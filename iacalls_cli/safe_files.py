@@ -9,24 +9,18 @@ belongs to somebody whose files are not written to.
 
 import errno
 import os
-import re
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
 
-from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.errors import IacallsError
 
 UNFINISHED = ".partial"
 SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 NAME_BYTES = 255
-# What a 64-bit integer holds: no count or size of ours is larger.
-MOST = 2**63 - 1
-SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 LINKS = 8
 
 
@@ -163,8 +157,11 @@ class OpenFolder:
             if status is None or not stat.S_ISDIR(status.st_mode):
                 found.append(name)
                 continue
-            with suppress(FileNotFoundError), open_folder(Path(name), parent=self) as inner:
-                found += [f"{name}/{below}" for below in inner.entries()]
+            try:
+                with open_folder(Path(name), parent=self) as inner:
+                    found += [f"{name}/{below}" for below in inner.entries()]
+            except (OSError, DamagedFile):  # exchanged or removed in this moment, or closed to us
+                found.append(name)
         return sorted(found)
 
     def entries(self) -> list[str]:
@@ -358,105 +355,3 @@ def read_small(path: Path, most: int) -> str:
     """The text of a small regular file, as far as it is text; raises `DamagedFile` and OSError."""
     with open_folder(path.parent, is_followed=True) as folder:
         return folder.read(path.name, most).decode("utf-8", "replace")
-
-
-# --- what JSON of ours holds; these raise ValueError or TypeError for anything else
-
-
-def load_json(data: bytes) -> Any:
-    """JSON; raises ValueError for anything else, also for what only Python takes for JSON."""
-    import json
-
-    try:
-        return json.loads(data.decode("utf-8"), parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def parse_json(data: bytes) -> dict[str, Any]:
-    """A JSON object; raises ValueError or TypeError for anything else."""
-    content = load_json(data)
-    if not isinstance(content, dict):
-        raise TypeError(content)
-    return cast("dict[str, Any]", content)
-
-
-def refuse(constant: str) -> None:
-    """No number: NaN, Infinity."""
-    raise ValueError(constant)
-
-
-def text_of(value: object) -> str:
-    """A text that can be written as UTF-8."""
-    if not isinstance(value, str):
-        raise TypeError(value)
-    value.encode("utf-8")
-    return value
-
-
-def number_of(value: object) -> int:
-    """A count or size."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
-        raise ValueError(value)
-    return value
-
-
-def time_of(value: object) -> str:
-    """A moment with its time zone, of these centuries."""
-    moment = datetime.fromisoformat(text_of(value))
-    if moment.tzinfo is None or not 1970 < moment.year < 9999:
-        raise ValueError(value)
-    return text_of(value)
-
-
-def digest_of(value: object) -> str:
-    """A SHA-256 in hexadecimal."""
-    if not SHA256.fullmatch(text_of(value)):
-        raise ValueError(value)
-    return text_of(value)
-
-
-def path_of(value: object) -> str:
-    """The path of a file: one plain name, or one below another."""
-    if not is_plain_path(value):
-        raise ValueError(value)
-    return text_of(value)
-
-
-def list_of(value: object) -> list[Any]:
-    """A list."""
-    if not isinstance(value, list):
-        raise TypeError(value)
-    return value
-
-
-def texts_of(value: object) -> tuple[str, ...]:
-    """A list of texts."""
-    return tuple(map(text_of, list_of(value)))
-
-
-# --- where this user's files are
-
-
-def user_folder(kind: str) -> Path:
-    """This user's folder of config or data files; raises `UsageError` for a user without a home directory."""
-    import platformdirs
-
-    found = {
-        "config": platformdirs.user_config_path,
-        "data": platformdirs.user_data_path,
-    }[kind]("iacalls", appauthor=False)
-    if str(found).startswith("~"):
-        raise UsageError(
-            f"the user with the number {os.geteuid()} has no home directory",
-            f"set HOME, or XDG_{kind.upper()}_HOME, to a directory of this user",
-        )
-    return found
-
-
-def expand_user(path: Path) -> Path:
-    """A path with its `~` resolved; raises `UsageError` where that has no home directory."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise UsageError(f"there is no home directory for {path}", "write the whole path, or set HOME") from None

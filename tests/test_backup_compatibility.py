@@ -62,14 +62,18 @@ def restore(server, iacalls, use, empty_database, new, tmp_path):
 def copy(server, iacalls, use, new, tmp_path):
     """Back a database up and restore it as a role into a new one."""
 
-    def run(name, *options, role="", as_role=None, code=0):
-        use(name, role)
-        made = iacalls("backup", "create", "--directory", str(tmp_path / "b"))
-        assert made.code == 0, made.err
+    def restored(name, *options, role="", as_role=None, code=0):
         use(name, role if as_role is None else as_role)
         outcome = iacalls("backup", "restore", name, "--into", new, "--directory", str(tmp_path / "b"), *options)
         assert outcome.code == code, outcome.err
         return outcome
+
+    def run(name, *options, role="", as_role=None, code=0, then=lambda: None):
+        use(name, role)
+        made = iacalls("backup", "create", "--directory", str(tmp_path / "b"))
+        assert made.code == 0, made.err
+        then()
+        return restored(name, *options, role=role, as_role=as_role, code=code)
 
     return run
 
@@ -871,3 +875,186 @@ def test_two_tables_within_one_second_get_schemas_of_their_own(server, empty_dat
     file = dump_file(server, empty_database, tmp_path / "d.sql")
     names = {iacalls("backup", "restore", file, "--table", "t", "-o", "json").json["data"][0]["into"] for _ in range(4)}
     assert len(names) == 4
+
+
+# What acts with its owner's privileges, and what the server only warns of.
+
+
+def test_routines_and_views_of_a_missing_owner_lend_nobody_a_superusers_privileges(server, empty_database, copy, new):
+    run(server, empty_database, """
+        CREATE ROLE gone_owner; CREATE TABLE secret AS SELECT 42 AS a;
+        CREATE FUNCTION rd(text) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT pg_read_file($1)';
+        CREATE PROCEDURE pr() LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
+        CREATE FUNCTION plain(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+        CREATE VIEW v AS SELECT a FROM secret; CREATE VIEW hashes AS SELECT rolpassword FROM pg_authid;
+        GRANT SELECT ON v, hashes TO PUBLIC;
+        ALTER FUNCTION rd(text) OWNER TO gone_owner; ALTER PROCEDURE pr() OWNER TO gone_owner;
+        ALTER FUNCTION plain(int) OWNER TO gone_owner; ALTER VIEW v OWNER TO gone_owner; ALTER VIEW hashes OWNER TO gone_owner;
+        """)  # fmt: skip
+    outcome = copy(
+        empty_database,
+        then=lambda: run(server, empty_database, "DROP OWNED BY gone_owner CASCADE; DROP ROLE gone_owner"),
+    )
+    for left in ("FUNCTION public.rd(text)", "PROCEDURE public.pr()", "VIEW public.hashes"):
+        assert f"{left} (" in outcome.err
+    assert "FUNCTION public.plain" not in outcome.err
+    with server.connect(new, READER) as connection:
+        for query in ("SELECT rd('PG_VERSION')", "SELECT * FROM hashes", "SELECT * FROM v"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(query)
+
+
+def test_privileges_that_the_role_may_not_grant_are_named(server, empty_database, copy, new):
+    run(server, empty_database, f"""CREATE EXTENSION hstore; CREATE TABLE t AS SELECT 1 AS id;
+        GRANT EXECUTE ON FUNCTION hstore(text, text) TO {READER}; REVOKE EXECUTE ON FUNCTION hstore(text, text) FROM PUBLIC;
+        GRANT USAGE ON LANGUAGE plpgsql TO {READER}""")  # fmt: skip
+    outcome = copy(empty_database, role="", as_role=OWNER)
+    assert "could not be given: " in outcome.err
+    assert "hstore" in outcome.err.split("could not be given: ")[1]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["GRANT SELECT ON pg_catalog.pg_authid TO {role};", "GRANT SELECT ON TABLE pg_catalog.pg_statistic TO PUBLIC;",
+     "GRANT ALL ON FUNCTION pg_catalog.pg_read_file(text) TO {role};", "GRANT ALL ON SCHEMA pg_catalog TO {role};"],
+)  # fmt: skip
+def test_privileges_on_the_catalog_are_left_out_and_named(server, restore, new, statement):
+    outcome = restore(ROWS + statement.format(role=READER), role="")
+    assert "part of the system catalog" in outcome.err
+    with server.connect(new, READER) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT rolpassword FROM pg_authid")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["ALTER FUNCTION pg_catalog.lower(text) OWNER TO {role};", 'ALTER COLLATION pg_catalog."C" OWNER TO {role};',
+     "CREATE OR REPLACE FUNCTION pg_catalog.f() RETURNS integer LANGUAGE sql AS 'SELECT 1';"],
+)  # fmt: skip
+def test_the_catalog_itself_is_not_changed(restore, statement):
+    restore(ROWS + statement.format(role=READER), role="", code=2)
+
+
+def test_an_index_on_an_operator_class_that_is_left_out(server, empty_database, copy, new):
+    run(server, empty_database, f"""
+        CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1), (2, 2); ALTER TABLE t OWNER TO {OWNER};
+        CREATE FUNCTION mycmp(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT btint4cmp($2, $1)';
+        CREATE OPERATOR CLASS rev FOR TYPE int USING btree AS OPERATOR 1 >, OPERATOR 2 >=, OPERATOR 3 =, OPERATOR 4 <=,
+            OPERATOR 5 <, FUNCTION 1 mycmp(int, int);
+        CREATE INDEX t_rev ON t (v rev); CREATE INDEX t_v ON t (v)""")  # fmt: skip
+    outcome = copy(empty_database, role="", as_role=OWNER)
+    assert "OPERATOR CLASS public.rev" in outcome.err
+    assert "INDEX t_rev ON public.t" in outcome.err
+    assert ask(server, new, "SELECT indexname FROM pg_indexes WHERE tablename = 't' ORDER BY 1") == [
+        ("t_pkey",),
+        ("t_v",),
+    ]
+
+
+@pytest.mark.postgres(">= 18")
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_rows_of_an_extension_that_the_role_may_not_create(server, empty_database, iacalls, use, new, form):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        made = Path(folder) / "extension"
+        made.mkdir(0o755)
+        (made / "iac_jobs.control").write_text(CONTROL)
+        (made / "iac_jobs--1.sql").write_text(EXTENSION_SQL)
+        run(server, empty_database, f"SET extension_control_path = '{folder}:$system'; {JOBS}")
+        use(empty_database, "")
+        assert iacalls("backup", "create", "--format", form, "--directory", f"{folder}/b").code == 0
+        run(server, "postgres", f"ALTER ROLE {OWNER} SET extension_control_path = '{folder}:$system'")
+        try:
+            use(empty_database, OWNER)
+            outcome = iacalls("backup", "restore", empty_database, "--into", new, "--directory", f"{folder}/b")
+        finally:
+            run(server, "postgres", f"ALTER ROLE {OWNER} RESET ALL")
+    assert outcome.code == 0, outcome.err
+    assert f"EXTENSION iac_jobs ({OWNER} may not create it)" in outcome.err
+    assert "rows of jobs.job" in outcome.err
+    assert ask(server, new, "SELECT count(*) FROM t") == [(2,)]
+
+
+def test_rows_that_come_through_a_partitioned_root(server, empty_database, iacalls, use, tmp_path):
+    run(server, empty_database, """
+        CREATE TABLE pt (id int, d int, note text) PARTITION BY RANGE (d);
+        CREATE TABLE pt1 PARTITION OF pt FOR VALUES FROM (0) TO (10);
+        INSERT INTO pt VALUES (1, 1, 'orig'), (2, 2, 'orig');
+        CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.note := 'TRIG'; RETURN NEW; END$$;
+        CREATE TRIGGER tr BEFORE INSERT ON pt1 FOR EACH ROW EXECUTE FUNCTION stamp()""", OWNER)  # fmt: skip
+    file = dump_file(server, empty_database, tmp_path / "d.sql", "--load-via-partition-root")
+    use(empty_database)
+    refused = iacalls("backup", "restore", file, "--data-only")
+    assert refused.code == 1
+    assert "pt1 is not empty" in refused.error
+    run(server, empty_database, "TRUNCATE pt", OWNER)
+    outcome = iacalls("backup", "restore", file, "--data-only", "-o", "json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["data"] == [{"table": "pt", "into": "pt", "rows": 2}]
+    assert ask(server, empty_database, "SELECT DISTINCT note FROM pt") == [("orig",)]
+
+
+@pytest.mark.parametrize("way", [["--data-only"], ["--table", "a"]])
+def test_rows_into_tables_whose_functions_find_names_by_search_path(
+    server, empty_database, iacalls, use, tmp_path, way
+):
+    run(server, empty_database, """
+        CREATE FUNCTION un(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)';
+        CREATE FUNCTION chk(t text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN un(t) IS NOT NULL; END$$;
+        CREATE FUNCTION gen(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN un(t); END$$;
+        CREATE TABLE a (id int PRIMARY KEY, t text CHECK (chk(t)), g text GENERATED ALWAYS AS (gen(t)) STORED);
+        INSERT INTO a VALUES (1, 'X')""", OWNER)  # fmt: skip
+    use(empty_database)
+    folder = ["--directory", str(tmp_path / "b")]
+    assert iacalls("backup", "create", *folder).code == 0
+    run(server, empty_database, "TRUNCATE a", OWNER)
+    outcome = iacalls("backup", "restore", empty_database, *way, *folder)
+    assert outcome.code == 0, outcome.err
+
+
+def test_the_owner_under_forced_row_security_is_told_what_helps(server, empty_database, iacalls, use, tmp_path):
+    run(server, empty_database, "CREATE TABLE t AS SELECT 1 AS id", OWNER)
+    file = dump_file(server, empty_database, tmp_path / "d.sql")
+    run(
+        server,
+        empty_database,
+        "TRUNCATE t; ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY",
+        OWNER,
+    )
+    use(empty_database)
+    outcome = iacalls("backup", "restore", file, "--data-only")
+    assert outcome.code == 1
+    assert "NO FORCE ROW LEVEL SECURITY" in outcome.error
+
+
+def test_a_sequence_at_its_end_is_not_carried_into_the_new_database(server, empty_database, iacalls, use, tmp_path):
+    run(
+        server,
+        empty_database,
+        "CREATE TABLE users (id serial PRIMARY KEY, x text); INSERT INTO users (x) VALUES ('a')",
+        OWNER,
+    )
+    run(server, empty_database, "CREATE TABLE o (id serial, x text); INSERT INTO o (x) VALUES ('a')", OWNER)
+    use(empty_database)
+    folder = ["--directory", str(tmp_path / "b")]
+    assert iacalls("backup", "create", *folder).code == 0
+    run(server, empty_database, "SELECT setval('users_id_seq', 2147483647); SELECT setval('o_id_seq', 50)", OWNER)
+    outcome = iacalls("backup", "restore", empty_database, "--replace", "--confirm", empty_database, *folder)
+    assert outcome.code == 0, outcome.err
+    assert "public.users_id_seq is at its end" in outcome.err
+    assert "public.o_id_seq goes on from 50" in outcome.err
+    run(server, empty_database, "INSERT INTO users (x) VALUES ('b')", OWNER)
+    assert ask(server, empty_database, "SELECT max(id) FROM users") == [(2,)]
+
+
+def test_a_cyclic_sequence_that_was_never_called_goes_where_the_dump_says(
+    server, empty_database, iacalls, use, tmp_path
+):
+    run(server, empty_database, """CREATE TABLE s (id smallint GENERATED ALWAYS AS IDENTITY (MAXVALUE 100 CYCLE), x int);
+        INSERT INTO s (x) VALUES (1)""", OWNER)  # fmt: skip
+    use(empty_database)
+    folder = ["--directory", str(tmp_path / "b")]
+    assert iacalls("backup", "create", *folder).code == 0
+    run(server, empty_database, "TRUNCATE s RESTART IDENTITY", OWNER)
+    outcome = iacalls("backup", "restore", empty_database, "--data-only", *folder)
+    assert outcome.code == 0, outcome.err
+    assert ask(server, empty_database, "SELECT last_value, is_called FROM s_id_seq") == [(1, True)]

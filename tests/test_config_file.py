@@ -1,13 +1,19 @@
 """The config files: what they say, and how they are refused."""
 
 import os
+import pwd
 import re
+import signal
+import socket
+import subprocess
+import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from iacalls_cli.config.backup import BackupSettings
+from iacalls_cli.config.backup import HOOKS, BackupSettings
 from iacalls_cli.config.file import config_files, load_config
 from iacalls_cli.errors import UsageError
 
@@ -244,3 +250,177 @@ def test_what_is_wrong_with_backups_is_named(tmp_path, text, message):
 def test_backup_has_to_be_a_table(tmp_path):
     with pytest.raises(UsageError, match="'backup' is not a table"):
         load_config([write(tmp_path / "config.toml", "backup = 7\n")])
+
+
+# --- files that others may write
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+NOBODY = 65534
+
+
+@pytest.fixture
+def no_waiting():
+    """A command that waits for a FIFO fails the test, and does not stop the suite."""
+
+    def fail(*_):
+        raise AssertionError("it waits for ever")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device", "directory", "too large", "loop of links"])
+@pytest.mark.parametrize("place", ["iacalls.toml", "config/iacalls/config.toml"])
+def test_what_is_no_small_regular_file_is_one_line(tmp_path, iacalls, no_waiting, kind, place):
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            os.chdir(path.parent)
+            server.bind(path.name)
+            os.chdir(tmp_path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "too large":
+        with path.open("wb") as file:
+            file.truncate(30 << 30)
+    else:
+        path.symlink_to(path)
+    outcome = iacalls("db", "tables")
+    assert outcome.code == 2
+    assert place in outcome.error or "/dev/zero" in outcome.error
+    assert outcome.err.count("\n") == 1
+
+
+def test_links_of_ones_own_are_followed(tmp_path):
+    write(tmp_path / "dotfiles" / "real.toml", 'profile = "a"\n')
+    (tmp_path / "dotfiles" / "link.toml").symlink_to("real.toml")
+    (tmp_path / "iacalls.toml").symlink_to("dotfiles/link.toml")
+    assert load_config().default_profile == "a"
+
+
+def test_a_link_to_nowhere_is_no_file(tmp_path):
+    (tmp_path / "iacalls.toml").symlink_to("nowhere")
+    assert load_config().default_profile == ""
+
+
+@root_only
+@pytest.mark.parametrize("kind", ["link", "second link", "target", "hard link"])
+def test_neither_a_file_nor_a_link_of_another_user_is_obeyed(tmp_path, iacalls, kind):
+    own = write(tmp_path / "own.toml", '[profiles.x]\nhost = "elsewhere"\n')
+    local = tmp_path / "iacalls.toml"
+    if kind == "link":
+        local.symlink_to(own)
+        os.chown(local, NOBODY, NOBODY, follow_symlinks=False)
+    elif kind == "second link":
+        (tmp_path / "second").symlink_to(own)
+        os.chown(tmp_path / "second", NOBODY, NOBODY, follow_symlinks=False)
+        local.symlink_to("second")
+    elif kind == "target":
+        os.chown(own, NOBODY, NOBODY)
+        local.symlink_to(own)
+    else:
+        os.chown(own, NOBODY, NOBODY)
+        local.hardlink_to(own)
+    outcome = iacalls("db", "tables")
+    assert outcome.code == 2
+    assert "another user" in outcome.error
+
+
+@root_only
+@pytest.mark.parametrize("seed", range(3))
+def test_a_file_exchanged_all_the_time_is_never_obeyed(tmp_path, seed):
+    """Another user alternates the file between a link to one of root's and their own."""
+    write(tmp_path / "roots.toml", 'profile = "roots"\n')
+    theirs = write(tmp_path / "theirs.toml", 'profile = "theirs"\n')
+    os.chown(theirs, NOBODY, NOBODY)
+    script = """
+import os, sys, time
+os.setgid(65534); os.setuid(65534)
+until = time.monotonic() + 20
+while time.monotonic() < until and os.getppid() == int(sys.argv[1]):
+    os.symlink("../roots.toml", "new"); os.rename("new", "iacalls.toml")
+    os.link("theirs.toml", "new"); os.rename("new", "iacalls.toml")
+"""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    theirs.rename(folder / "theirs.toml")
+    os.chown(folder, NOBODY, NOBODY)
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == 0 and parent.name.startswith(("pytest", "test")):
+            parent.chmod(0o755)
+    command = [sys.executable, "-c", script, str(os.getpid())]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL) as exchanger:
+        try:
+            obeyed, refused = set(), set()
+            until = time.monotonic() + 0.5
+            while time.monotonic() < until:
+                try:
+                    obeyed.add(load_config([folder / "iacalls.toml"]).default_profile)
+                except UsageError as error:
+                    refused.add("another user" in error.message)
+            assert exchanger.poll() is None
+        finally:
+            exchanger.kill()
+    assert obeyed <= {""}
+    assert refused <= {True}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hooks_are_not_obeyed_where_a_group_may_write_them(tmp_path, hook):
+    path = write(tmp_path / "config.toml", f'[backup]\n{hook} = "/usr/local/bin/tell"\n')
+    path.chmod(0o660)
+    with pytest.raises(UsageError, match=f"'backup.{hook}' runs a command, and a group may write the file"):
+        load_config([path])
+    path.chmod(0o640)
+    assert getattr(load_config([path]).backup, hook) == ("/usr/local/bin/tell",)
+
+
+@pytest.mark.parametrize("text", ['[backup]\nhook_timeout = "5s"\n', 'profile = "a"\n', "[maintain]\ndays = 5\n"])
+def test_other_settings_may_be_a_groups(tmp_path, text):
+    path = write(tmp_path / "config.toml", text)
+    path.chmod(0o660)
+    load_config([path])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["db", "tables", "--dsn", "host=127.0.0.1 port=1"], ["backup", "list"], ["backup", "list", "--directory", "~/x"],
+     ["maintain", "undo"], ["server", "status"], ["backup", "restore", "~/x", "--into", "x"]],
+)  # fmt: skip
+def test_a_user_without_a_home_is_told_so_in_one_line(tmp_path, iacalls, monkeypatch, command):
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name)
+
+    def unknown(_):
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    outcome = iacalls(*command)
+    assert outcome.code == 2
+    assert "no home directory" in outcome.error
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "~").exists()
+    for name in ("CONFIG", "DATA"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+    assert iacalls("backup", "list").code == 0
+
+
+@pytest.mark.parametrize("where", ["[queries]\nfolder", "[backup]\ndirectory", "[maintain]\narchives"])
+def test_a_setting_that_needs_a_home_is_named(tmp_path, monkeypatch, where):
+    monkeypatch.delenv("HOME")
+
+    def unknown(_):
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    path = write(tmp_path / "config.toml", f'{where} = "~/x"\n')
+    with pytest.raises(UsageError, match="names a home"):
+        load_config([path])

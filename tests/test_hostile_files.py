@@ -1,5 +1,6 @@
 """Backups and archives in directories where others may write: damaged in one line, and never the end of the others."""
 
+import errno
 import hashlib
 import json
 import os
@@ -417,6 +418,13 @@ def test_a_backup_that_every_user_may_write_to_is_foreign(backup, victim):
         write_file(victim / "proof.json", "x")
 
 
+def test_a_restore_test_that_could_not_be_recorded_is_refused_at_once(backup, victim):
+    victim.chmod(0o777)
+    outcome = backup("rehearse", victim.name)
+    assert outcome.code == 2
+    assert "could not be recorded: every user of this machine may write to it" in outcome.error
+
+
 @root_only
 @pytest.mark.parametrize("kind", ["owner", "mode"])
 def test_root_does_not_work_in_a_store_that_others_may_change(store, kind):
@@ -499,6 +507,40 @@ def test_a_backup_exchanged_in_the_removal_is_left(store, victim, tmp_path, monk
 def test_a_file_that_grows_past_its_limit_is_damage(victim):
     with open_folder(victim) as folder, pytest.raises(DamagedFile, match="too large"):
         folder.read("manifest.json", 10)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EPERM])
+def test_a_file_that_cannot_be_read_stops_no_other(backup, victim, monkeypatch, number):
+    from iacalls_cli.operations.backup import verify
+
+    hash_file = verify.hash_file
+
+    def fail(folder, path):
+        if folder.name == victim.name:
+            raise OSError(number, os.strerror(number), path)
+        return hash_file(folder, path)
+
+    monkeypatch.setattr(verify, "hash_file", fail)
+    monkeypatch.setattr(verify, "read_whole", lambda *_: None)
+    outcome = backup("verify", "--all")
+    assert outcome.code == 4
+    assert sorted(states(outcome).values()) == ["damaged", "verified", "verified"]
+    monkeypatch.setattr(verify, "hash_file", hash_file)
+    assert backup("verify", "--all").code == 0
+
+
+def test_deep_and_closed_directories_in_a_backup_are_one_entry(victim):
+    deep = victim / "dump"
+    for _ in range(100):
+        deep /= "d" * 20
+    try:
+        deep.mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes no path so long")
+    (victim / "empty").mkdir()
+    with open_folder(victim) as folder:
+        extra = set(folder.files()) - {"manifest.json", "SHA256SUMS", "proof.json", "dump.pgdump"}
+    assert extra == {f"dump/{'d' * 20}"}
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(victim, monkeypatch):

@@ -180,6 +180,100 @@ def test_a_foreign_process_with_the_old_process_id_does_not_block(server):
             foreign.kill()
 
 
+def make_data(server):
+    """An empty data directory, which is none that has to be started."""
+    server.places.data.mkdir(parents=True)
+    server.account.give(server.places.data)
+
+
+def write_stale_pid(server, pid):
+    """The file that a killed server left, whose number is that of something else now."""
+    lock_file = server.places.data / "postmaster.pid"
+    lock_file.unlink(missing_ok=True)
+    lock_file.write_text(f"{pid}\n{server.places.data}\n1700000000\n5432\n{server.places.socket_folder}\n\n  1 2\n")
+    server.account.give(lock_file)
+
+
+@root_only
+def test_a_process_of_another_user_is_no_server_of_ours(server, monkeypatch):
+    """Its folder cannot be looked into by an ordinary user; what it is, is told by whose it is."""
+    server.start()
+    server.stop()
+    cwd = psutil.Process.cwd
+
+    def closed(process):
+        if process.pid == os.getpid() or process.uids().real != server.account.uid:
+            raise psutil.AccessDenied(process.pid)
+        return cwd(process)
+
+    monkeypatch.setattr(psutil.Process, "cwd", closed)
+    with subprocess.Popen(["/bin/sleep", "60"], cwd=server.places.data) as foreign:
+        try:
+            for pid in (foreign.pid, os.getpid(), 1):
+                write_stale_pid(server, pid)
+                assert server.status().state == "stopped"
+                assert server.stop() is False
+            write_stale_pid(server, foreign.pid)
+            assert server.start() is True
+            assert server.stop() is True
+            write_stale_pid(server, foreign.pid)
+            server.destroy()
+            assert not server.places.data.exists()
+            assert foreign.poll() is None
+        finally:
+            foreign.kill()
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "0", "1" + "0" * 30, "9" * 5000, "2147483647", "\0"])
+def test_a_process_id_that_is_none_is_no_server(server, text):
+    make_data(server)
+    (server.places.data / "postmaster.pid").write_text(text)
+    assert server.status().state == "stopped"
+    assert server.stop() is False
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory", "too large"])
+def test_what_is_no_file_in_the_place_of_the_process_id_is_no_server(server, kind):
+    make_data(server)
+    path = server.places.data / "postmaster.pid"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/proc/self/stat")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(30 << 30)
+    assert server.status().state == "stopped"
+    assert server.stop() is False
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "fifo", "other owner"])
+def test_a_lock_that_is_not_ours_is_refused(server, tmp_path, kind):
+    lock, outside = server.places.lock, tmp_path / "outside"
+    make_data(server)
+    if kind == "other owner":
+        if os.geteuid() != 0:
+            pytest.skip("needs root, to be two users")
+        lock.touch()
+        os.chown(lock, 65534, 65534)
+    elif kind == "fifo":
+        os.mkfifo(lock)
+    elif kind == "hard link":
+        outside.write_text("x")
+        lock.hardlink_to(outside)
+    else:
+        if kind == "link":
+            outside.write_text("x")
+        lock.symlink_to(outside)
+    with pytest.raises(IacallsError) as caught:
+        server.stop()
+    assert str(lock) in caught.value.message
+    assert kind != "dangling link" or not outside.exists()
+    lock.unlink()
+
+
 def test_data_of_another_major_version_are_named(server, iacalls):
     server.start()
     server.stop()

@@ -37,7 +37,8 @@ from iacalls_cli.config.backup import KEYS as BACKUP_KEYS
 from iacalls_cli.config.maintain import KEYS as MAINTAIN_KEYS
 from iacalls_cli.config.maintain import MaintainSettings, read_maintain_settings
 from iacalls_cli.errors import UsageError
-from iacalls_cli.safe_files import DamagedFile, ForeignFile, open_trusted, user_folder
+from iacalls_cli.homes import user_folder
+from iacalls_cli.safe_files import DamagedFile, ForeignFile, open_trusted
 
 LOCAL_FILE = "iacalls.toml"
 MOST_BYTES = 1 << 20

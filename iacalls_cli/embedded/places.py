@@ -14,7 +14,7 @@ from pathlib import Path
 
 from iacalls_cli.embedded.account import Account
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.safe_files import user_folder
+from iacalls_cli.homes import user_folder
 
 # sockaddr_un.sun_path holds 104 bytes on macOS and 108 on Linux, the final NUL included.
 SOCKET_PATH_BYTES = 103

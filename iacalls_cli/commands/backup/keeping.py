@@ -65,7 +65,7 @@ def create(
 
 @command(app, "list", OUTPUT_OPTIONS, examples=("iacalls backup list", "iacalls backup list iacalls_db -o json"))
 def list_backups(run: Run, database: Database = "", directory: Directory = None) -> None:
-    """List the backups, the newest first, with what is known of each: created, verified, proven or damaged.
+    """List the backups, the newest first, with what is known of each: created, verified, proven, damaged or foreign.
 
     Verified: read whole, every checksum right. Proven: restored into a scratch database and found to be
     the same there. Only manifests are read; `backup verify` reads the archives.

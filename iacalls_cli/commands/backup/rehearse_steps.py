@@ -43,6 +43,11 @@ def rehearse_backup(run: Run, directory: Path | None, name: str, jobs: int | Non
         material = find_material(store, name, partial(source_of, run), is_readable)
         if material.backup is None or material.manifest is None:
             raise UsageError(f"{name} is not a backup of iacalls", "`iacalls backup list` shows those")
+        if material.backup.foreign:
+            raise UsageError(
+                f"a restore test of {material.name} could not be recorded: {material.backup.foreign}",
+                "run this as the user whom it belongs to",
+            )
         if material.manifest.contents == "data":
             raise UsageError(f"{material.name} holds rows without their tables", "rehearse a full backup")
         tell_notes(check_material(material))

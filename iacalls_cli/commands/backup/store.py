@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli.config.file import load_config
+from iacalls_cli.homes import expand_user, user_folder
 from iacalls_cli.operations.backup.store import Backup, Source, Store
 from iacalls_cli.output.write import FOR_PEOPLE, Format
-from iacalls_cli.safe_files import expand_user, user_folder
 from iacalls_cli.table import Answer, Column, Table
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iacalls_cli.config.file import load_config
+from iacalls_cli.homes import expand_user, user_folder
 from iacalls_cli.operations.maintain.archives import Archive, Archives
-from iacalls_cli.safe_files import expand_user, user_folder
 
 
 def open_archives(directory: Path | None) -> Archives:

@@ -6,7 +6,8 @@ from pathlib import Path
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.db.expected import LATER_KINDS, Catalogue, ObjectKey
 from iacalls_cli.operations.files import write_file
-from iacalls_cli.safe_files import Folder, list_of, load_json, open_folder, texts_of
+from iacalls_cli.safe_files import Folder, open_folder
+from iacalls_cli.stored_json import list_of, load_json, texts_of
 
 CATALOGUE = "catalogue.json"
 MOST_BYTES = 256 << 20

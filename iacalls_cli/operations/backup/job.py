@@ -9,8 +9,10 @@ import os
 from collections.abc import Iterator
 
 from iacalls_cli.errors import IacallsError
+from iacalls_cli.homes import user_folder
 from iacalls_cli.operations.files import utc_now
-from iacalls_cli.safe_files import number_of, open_lock, parse_json, text_of, user_folder
+from iacalls_cli.safe_files import open_lock
+from iacalls_cli.stored_json import number_of, parse_json, text_of
 
 # What it holds says who holds it, in one line.
 MOST_BYTES = 4096

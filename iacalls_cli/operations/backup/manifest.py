@@ -14,18 +14,8 @@ from typing import Any
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.dump import CONTENTS, FORMATS, NAMES
 from iacalls_cli.operations.files import StoredFile, hash_file, write_file
-from iacalls_cli.safe_files import (
-    Folder,
-    digest_of,
-    list_of,
-    number_of,
-    open_folder,
-    parse_json,
-    path_of,
-    text_of,
-    texts_of,
-    time_of,
-)
+from iacalls_cli.safe_files import Folder, open_folder
+from iacalls_cli.stored_json import digest_of, list_of, number_of, parse_json, path_of, text_of, texts_of, time_of
 from iacalls_cli.text import relation_name
 
 FORMAT_VERSION = 1

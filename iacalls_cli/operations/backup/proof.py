@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.manifest import MANIFEST, MOST_BYTES, PROOF
-from iacalls_cli.safe_files import DamagedFile, Folder, open_folder, parse_json, text_of, time_of
+from iacalls_cli.safe_files import DamagedFile, Folder, open_folder
+from iacalls_cli.stored_json import parse_json, text_of, time_of
 
 # It names every damaged file.
 MOST_PROOF_BYTES = 16 << 20

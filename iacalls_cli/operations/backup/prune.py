@@ -13,7 +13,7 @@ from datetime import datetime
 from iacalls_cli.operations.backup.freshness import first_missing, is_future
 from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import OWN_FILES
-from iacalls_cli.safe_files import open_folder
+from iacalls_cli.safe_files import DamagedFile, open_folder
 
 Bucket = Callable[[datetime], tuple[int, ...]]
 
@@ -62,8 +62,11 @@ def object_to(backup: Backup, now: datetime) -> str:
     if missing := first_missing(backup):
         return f"{missing}: never counted, never removed"
     known = {*OWN_FILES, *(file.path for file in backup.manifest.files)}
-    with open_folder(backup.folder) as folder:
-        foreign = [path for path in folder.files() if path not in known]
+    try:
+        with open_folder(backup.folder) as folder:
+            foreign = [path for path in folder.files() if path not in known]
+    except (OSError, DamagedFile):
+        return "its directory cannot be read: never counted, never removed"
     if foreign:
         return f"{foreign[0]} does not belong to this backup: never counted, never removed"
     return ""

@@ -116,9 +116,7 @@ def compare_opened(folder: OpenFolder, manifest: Manifest) -> Iterator[str]:
             yield error.message
             continue
         except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            yield f"{file.path} cannot be read: the disk fails"
+            yield f"{file.path} cannot be read: {'the disk fails' if error.errno == errno.EIO else error.strerror}"
             continue
         if found.sha256 != file.sha256:
             yield f"{file.path} was changed: its checksum differs"

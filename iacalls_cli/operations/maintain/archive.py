@@ -22,19 +22,8 @@ import zstandard
 
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.files import hash_file, write_file
-from iacalls_cli.safe_files import (
-    Folder,
-    digest_of,
-    is_plain_name,
-    list_of,
-    number_of,
-    open_folder,
-    parse_json,
-    require_own,
-    text_of,
-    texts_of,
-    time_of,
-)
+from iacalls_cli.safe_files import Folder, is_plain_name, open_folder, require_own
+from iacalls_cli.stored_json import digest_of, list_of, number_of, parse_json, text_of, texts_of, time_of
 
 FORMAT_VERSION = 1
 MANIFEST, JOURNAL, SUMS, UNDONE = "manifest.json", "journal.jsonl", "SHA256SUMS", "undone.json"

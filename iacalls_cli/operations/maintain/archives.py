@@ -31,10 +31,10 @@ from iacalls_cli.safe_files import (
     OpenFolder,
     foreign_reason,
     open_folder,
-    parse_json,
     require_directory,
     require_own,
 )
+from iacalls_cli.stored_json import parse_json
 
 ID = re.compile(r"[\w.-]+_\d{8}T\d{6}Z", re.ASCII)
 TIME = "%Y%m%dT%H%M%SZ"
