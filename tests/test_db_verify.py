@@ -225,9 +225,7 @@ def test_rows_that_break_a_key_do_not_undo_the_rest(connection):
     assert "-- ALTER TABLE public.call_records VALIDATE CONSTRAINT call_records_client_id_fkey;" in script
     run_script(connection, script)
     left = {item.object: item.finding for item in problems(connection)}
-    assert left == {
-        "foreign key call_records_client_id_fkey": "is NOT VALID; 1 rows refer to rows that are missing"
-    }
+    assert left == {"foreign key call_records_client_id_fkey": "is NOT VALID; 1 rows refer to rows that are missing"}
 
 
 def test_another_author_writes_the_same_view_otherwise(connection):

@@ -9,9 +9,9 @@ from iacalls_cli.operations.db.expected import ObjectKey, expected_catalogue
 from iacalls_cli.operations.db.mend import mending_script
 from iacalls_cli.operations.db.statements import create, quote_name
 from iacalls_cli.operations.db.verify import verify_database
-from tests.test_db_verify import problems, run_script
+from tests.test_db_verify import run_script
 
-SAMPLE = 12
+SAMPLE = 8
 WHOLE = 100
 TABLES = sorted(key.relation for key in expected_catalogue() if key.kind == "table")
 VIEWS = sorted(key.relation for key in expected_catalogue() if key.kind == "view")
@@ -40,13 +40,16 @@ def change(chance, major):
     expected = expected_catalogue()
     table, view = chance.choice(TABLES), chance.choice(VIEWS)
     foreign, check, unique, index = (chance.choice(keys(k)) for k in ("foreign key", "check", "unique", "index"))
-    trigger, column, default = chance.choice(keys("trigger")), chance.choice(free_columns()), chance.choice(keys("default"))
+    trigger, column, default = (
+        chance.choice(keys("trigger")),
+        chance.choice(free_columns()),
+        chance.choice(keys("default")),
+    )
     required = chance.choice([key for key in keys("not null") if key.name != "id"])
     name, sequence = quote_name(column.name), f"{table}_id_seq"
     base = expected[foreign].split(" ON DELETE")[0]
-    wait = "ALTER TABLE {} DROP CONSTRAINT {}, ADD CONSTRAINT {} {}"
     changes = {
-        "persistence": (f"ALTER TABLE whatsapp_conversations SET UNLOGGED", "table whatsapp_conversations"),
+        "persistence": ("ALTER TABLE whatsapp_conversations SET UNLOGGED", "table whatsapp_conversations"),
         "view option": (f"ALTER VIEW {view} SET ({chance.choice(['security_barrier', *(['security_invoker'] * (major >= 15))])})", f"view {view}"),
         "function option": (f"ALTER FUNCTION {FUNCTION} {chance.choice(['SECURITY DEFINER', 'STABLE', 'STRICT', 'SET work_mem = 64', 'PARALLEL SAFE', 'COST 1 IMMUTABLE'])}", f"function {FUNCTION}"),
         "function body": (f"CREATE OR REPLACE FUNCTION {FUNCTION} RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN {chance.choice(['NEW', 'OLD', 'NULL'])}; END'", f"function {FUNCTION}"),
@@ -75,11 +78,14 @@ def change(chance, major):
         "view": ("CREATE OR REPLACE " + create("client_call_history")[18:].replace("WHERE client.is_active", "WHERE true"), "view client_call_history"),
         "no view": (f"DROP VIEW {view}", f"view {view}"),
     }  # fmt: skip
-    if expected[column] in ("jsonb", "bytea") or "timestamp" in expected[column] or expected[column] in ("integer", "bigint"):
+    if (
+        expected[column] in ("jsonb", "bytea")
+        or "timestamp" in expected[column]
+        or expected[column] in ("integer", "bigint")
+    ):
         del changes["type"]
     if column.name == "id" or ObjectKey("not null", column.relation, column.name) in expected:
         del changes["generated"], changes["column"]
-    del wait
     return changes
 
 
@@ -96,6 +102,12 @@ def drift(connection, seed):
     run_script(connection, mending_script(found.differences))
     left = [(item.verdict, item.object, str(item.finding)) for item in verify_database(connection).findings]
     assert left == [], (seed, kind, statement)
+    if kind == "identity":  # as good as serial, and the next seeds change what is serial
+        table = what.removeprefix("column ").removesuffix(".id")
+        connection.execute(
+            f"ALTER TABLE {table} ALTER id DROP IDENTITY; CREATE SEQUENCE {table}_id_seq AS integer OWNED BY {table}.id;"
+            f" ALTER TABLE {table} ALTER id SET DEFAULT nextval('{table}_id_seq'); SELECT setval('{table}_id_seq', 50)"
+        )
 
 
 # The same, written otherwise. {list} is a shuffled list of the check's values.
@@ -137,7 +149,9 @@ def rewriting(chance):
     said = re.sub(r"::.*", "", expected[word])
     column_default = "ALTER TABLE {0.relation} ALTER {0.name} SET DEFAULT {1}"
     body = "BEGIN NEW.updated_at {} {}; -- the moment\n RETURN NEW; END{}"
-    body = body.format(chance.choice(["=", ":="]), chance.choice(TIMES[:1] + ["now()", "NOW()"]), chance.choice(["", ";"]))
+    body = body.format(
+        chance.choice(["=", ":="]), chance.choice([*TIMES[:1], "now()", "NOW()"]), chance.choice(["", ";"])
+    )
     return [
         replaced(check, text),
         column_default.format(default, f"({plain})"),
@@ -145,12 +159,12 @@ def rewriting(chance):
         column_default.format(number, chance.choice(["0::integer", "'0'", "0::bigint", "(0)", "0::numeric"])),
         column_default.format(flag, f"'{chance.choice([expected[flag], expected[flag][0]])}'::boolean"),
         column_default.format(word, f"{said}::{chance.choice(['text', 'varchar', 'text::varchar', 'varchar(50)::text'])}"),
-        f"ALTER TABLE {unique.relation} DROP CONSTRAINT {unique.name}; CREATE UNIQUE INDEX {unique.name} ON {unique.relation} {expected[unique].removeprefix('UNIQUE ')}",
-        f"DROP INDEX {index.name}; {expected[index].replace(index.name, 'named_otherwise')}",
-        f"ALTER INDEX {index.name} SET (fillfactor = {chance.randint(50, 100)})",
+        f"ALTER TABLE {unique.relation} DROP CONSTRAINT IF EXISTS {unique.name}; DROP INDEX IF EXISTS {unique.name}; CREATE UNIQUE INDEX {unique.name} ON {unique.relation} {expected[unique].removeprefix('UNIQUE ')}",
+        f"DROP INDEX IF EXISTS {index.name}, {index.name}_too; {expected[index].replace(index.name, index.name + '_too')}",
+        f"ALTER INDEX IF EXISTS {index.name} SET (fillfactor = {chance.randint(50, 100)})",
         f"ALTER TABLE {moment.relation} ALTER created_at TYPE timestamp(6)" if moment.relation in ("users", "clients") and moment.name == "created_at" else "SELECT 1",
         f"CREATE OR REPLACE FUNCTION {FUNCTION} RETURNS trigger LANGUAGE plpgsql AS $${body}$$",
-        "ALTER TABLE groups ALTER id DROP DEFAULT; DROP SEQUENCE groups_id_seq; ALTER TABLE groups ALTER id ADD GENERATED BY DEFAULT AS IDENTITY",
+        "ALTER TABLE groups ALTER id DROP IDENTITY IF EXISTS, ALTER id DROP DEFAULT; DROP SEQUENCE IF EXISTS groups_id_seq; ALTER TABLE groups ALTER id ADD GENERATED BY DEFAULT AS IDENTITY",
         f"ALTER TABLE {moment.relation} ALTER id SET STORAGE plain",
         f"ALTER TABLE {check.relation} ALTER id SET STATISTICS 500; ALTER TABLE {check.relation} SET (autovacuum_vacuum_scale_factor = 0.05)",
         "CREATE OR REPLACE " + create("batch_call_statistics")[18:].replace("campaign", chance.choice("xyz")),
@@ -159,13 +173,12 @@ def rewriting(chance):
 
 
 def same(connection, seed):
-    """Write something otherwise: nothing is a problem or a warning. It is rolled back."""
+    """Write something otherwise, beside what was before: nothing is a problem or a warning."""
     ways = rewriting(random.Random(seed))
     statement = ways[seed % len(ways)]
-    with connection.transaction(force_rollback=True):
-        connection.execute(statement)
-        told = [item for item in verify_database(connection).findings if item.verdict != "note"]
-        assert told == [], (seed, statement)
+    connection.execute(statement)
+    told = [item for item in verify_database(connection).findings if item.verdict != "note"]
+    assert told == [], (seed, statement)
 
 
 def test_a_random_change_is_found_and_repaired(connection):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from iacalls_cli.operations.db.expected import (
     ATTRIBUTES,
@@ -211,7 +212,8 @@ def missing(key: ObjectKey, definition: str, expected: Catalogue, found: Catalog
         if other.kind == key.kind and other.relation == key.relation and other not in expected
     }
     if key.kind == "column" and ObjectKey("table", key.relation, "") in expected:
-        instead = next((name for name, live in others.items() if live == definition), "")
+        alike = [name for name, live in others.items() if live == definition]
+        instead = max(alike, key=lambda name: SequenceMatcher(None, name, key.name).ratio(), default="")
         return Difference(key, definition, None, instead)
     if key.kind in ("primary key", "unique", "foreign key", "check"):
         wanted = normalise(key.kind, definition)
