@@ -49,6 +49,7 @@ def test_lineage_a_names_duplicates_before_it_tries(owner):
     before = count(owner, ("users", "clients", "groups", "client_groups", "uploaded_files", "activity_logs"))
     script, left = mend(owner)
     assert_nothing_but_decisions(script, left)
+    assert "(SELECT name, count(*) FROM public.groups GROUP BY name HAVING count(*) > 1). Then:" in script
     assert count(owner, before) == before
     assert left == {
         "check users_role_check": left["check users_role_check"],

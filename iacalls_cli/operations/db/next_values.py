@@ -69,15 +69,15 @@ def read_values(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> di
 def judge(key: ObjectKey, name: str, most: int, next_value: int, taken: int | None) -> list[Difference]:
     """Return what the next value of a sequence means for the next inserts."""
     if next_value > most:
-        return [Difference(key, None, name, told=f"has no next id: {name} ended at {most}", severity="problem")]
+        return [Difference(key, None, name, message=f"has no next id: {name} ended at {most}", severity="problem")]
     if taken is not None and taken - next_value < NEAR:
         when = "the next insert fails" if taken == next_value else "inserts will fail there"
-        told = f"has taken ids ahead: {name} gives {next_value} next, and {taken} is taken; {when}"
-        return [Difference(key, None, name, told=told, severity="problem")]
+        message = f"has taken ids ahead: {name} gives {next_value} next, and {taken} is taken; {when}"
+        return [Difference(key, None, name, message=message, severity="problem")]
     if taken is not None:
-        told = f"has a high id of its own, {taken}; {name} gives {next_value} next"
-        return [Difference(key, None, name, told=told, severity="note")]
+        message = f"has a high id of its own, {taken}; {name} gives {next_value} next"
+        return [Difference(key, None, name, message=message, severity="note")]
     if next_value > NEARLY_USED * min(most, LAST_INTEGER) and most <= LAST_INTEGER:
-        told = f"has {most - next_value + 1} ids left: {name} gives {next_value} next"
-        return [Difference(key, None, name, told=told, severity="warning")]
+        message = f"has {most - next_value + 1} ids left: {name} gives {next_value} next"
+        return [Difference(key, None, name, message=message, severity="warning")]
     return []
