@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from iacalls_cli.operations.db.expected import (
     ATTRIBUTES,
@@ -66,8 +67,8 @@ class Difference:
     obstacle: str = ""
     # The kind of what has its name here, such as `index`; the script renames it.
     taken_by: str = ""
-    # Keys and words of what this is about, where the kinds do not tell.
-    told: str = ""
+    # The finding in words, if it does not follow from the kind.
+    message: str = ""
     severity: str = ""
     # Foreign keys that forbid a column's new type: (table, constraint, its definition if the schema has it, else '').
     forbidding: tuple[tuple[str, str, str], ...] = ()
@@ -91,7 +92,7 @@ class Difference:
     @property
     def is_index(self) -> bool:
         """Whether a unique index stands for this constraint."""
-        return self.told == "" and self.severity == "" and self.taken_by == "index as constraint"
+        return self.taken_by == "index as constraint"
 
     @property
     def bad_state(self) -> str:
@@ -105,8 +106,8 @@ class Difference:
     def words(self) -> str:
         """What is wrong, without what stands against mending it."""
         kind = self.key.kind
-        if self.told:
-            return self.told
+        if self.message:
+            return self.message
         if kind == "sequence range" and self.expected is not None and self.found is not None:
             return "has a sequence that " + " and ".join(range_faults(self.found))
         if self.expected is None and kind in ATTRIBUTES:
@@ -174,7 +175,7 @@ def missing_or_different(expected: Catalogue, found: Catalogue) -> Iterator[Diff
         live = found.get(key)
         if is_identity(key, expected, found):
             if live == TAKES_NO_VALUE:
-                yield Difference(key, definition, live, told="takes no value: it is GENERATED ALWAYS AS IDENTITY")
+                yield Difference(key, definition, live, message="takes no value: it is GENERATED ALWAYS AS IDENTITY")
             continue
         if is_generated(key, found) or (key.kind == "sequence range" and live is None):
             continue  # told of the column's expression, or its missing sequence
@@ -211,7 +212,8 @@ def missing(key: ObjectKey, definition: str, expected: Catalogue, found: Catalog
         if other.kind == key.kind and other.relation == key.relation and other not in expected
     }
     if key.kind == "column" and ObjectKey("table", key.relation, "") in expected:
-        instead = next((name for name, live in others.items() if live == definition), "")
+        alike = [name for name, live in others.items() if live == definition]
+        instead = max(alike, key=lambda name: SequenceMatcher(None, name, key.name).ratio(), default="")
         return Difference(key, definition, None, instead)
     if key.kind in ("primary key", "unique", "foreign key", "check"):
         wanted = normalise(key.kind, definition)
@@ -231,7 +233,7 @@ def missing(key: ObjectKey, definition: str, expected: Catalogue, found: Catalog
         wanted = without_name(definition)
         for other, live in found.items():
             if other.kind == "index" and other not in expected and without_name(live) == wanted:
-                return Difference(key, definition, None, told=f"is named {other.name} here", severity="note")
+                return Difference(key, definition, None, message=f"is named {other.name} here", severity="note")
     return Difference(key, definition, None, taken_by=taken_by(key, found))
 
 
@@ -276,7 +278,7 @@ def unexpected(expected: Catalogue, found: Catalogue) -> Iterator[Difference]:
         if key.kind == "default" and is_generated(key, found):
             continue
         if key.kind == "default" and live == TAKES_NO_VALUE and has_column(key, expected):
-            yield Difference(key, None, live, told=f"takes no value: it is {live}", severity="problem")
+            yield Difference(key, None, live, message=f"takes no value: it is {live}", severity="problem")
             continue
         refuses_rows = key.kind == "not null" and ObjectKey("default", key.relation, key.name) not in found
         if has_column(key, expected) or refuses_rows:

@@ -22,6 +22,7 @@ CHECK_TOKEN = re.compile(rf"\s+|(?P<string>{STRING})|{TEXT_CAST}|<>|=|[(),\[\]]|
 DEFAULT_TOKEN = re.compile(
     rf"\s+|{STRING}|-?\d+(?:\.\d+)?|[()]"
     r"|(?:now\(\)|CURRENT_TIMESTAMP|LOCALTIMESTAMP|transaction_timestamp\(\)|true|false|NULL)(?![\w(])"
+    r"|::character varying\(\d+\)"
     r"|::(?:text|character varying|bpchar|boolean|smallint|integer|bigint|numeric|jsonb?"
     r"|timestamp with(?:out)? time zone)(?:\[\])?(?![\w(])"
 )

@@ -154,11 +154,21 @@ def table_steps(problems: Iterable[Difference], left: Left) -> Iterator[Step]:
             is_validation = problem.obstacle and key.kind == "foreign key" and place == "afterwards"
             if (waits or is_validation) and place != "decision":
                 reason = waits or problem.obstacle
-                yield Step("decision", about, f"-- First, {one_line(reason)}. Then:\n{commented(statement)}")
+                listed = duplicates_query(problem) if place == key.kind else ""
+                yield Step("decision", about, f"-- First, {one_line(reason)}{listed}. Then:\n{commented(statement)}")
             else:
                 yield Step(place, about, statement)
         if not waits:
             yield from key_steps(problem, known)
+
+
+def duplicates_query(problem: Difference) -> str:
+    """A query that lists the values of a key that occur more than once, or ''."""
+    columns = re.search(r"\((.*?)\)", problem.expected or "")
+    if problem.key.kind not in ("unique", "primary key") or not problem.obstacle or not columns:
+        return ""
+    table = qualify(problem.key.relation)
+    return f" (SELECT {columns[1]}, count(*) FROM {table} GROUP BY {columns[1]} HAVING count(*) > 1)"  # noqa: S608
 
 
 def renaming(problem: Difference, waits: str) -> list[tuple[str, str]]:
@@ -253,7 +263,7 @@ def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
             yield "afterwards", f"{alter} VALIDATE CONSTRAINT {name};"
         case "sequence range":
             yield "sequence range", widen_sequence(key, found or "")
-        case "next value" if "no next id" in problem.told:
+        case "next value" if "no next id" in problem.message:
             yield "decision", f"-- No id is left: free some, or change the type of {key.relation}.{key.name} to bigint."
         case "next value":
             yield "sequence", move_sequence(key, found or "")

@@ -96,12 +96,13 @@ def against_drop(one: Difference, found: Catalogue) -> str:
     """Return the foreign keys that need a key which has to be replaced, or ''."""
     if one.key.kind not in ("primary key", "unique") or one.found is None:
         return ""
+    columns = (COLUMNS.search(one.found) or ["", ""])[1]
     names = [
         key.name
         for key, text in found.items()
         if key.kind == "foreign key"
         and (match := REFERENCE.match(text))
-        and match["table"].strip('"') == one.key.relation
+        and (match["table"].strip('"'), match["keys"]) == (one.key.relation, columns)
     ]
     return f"foreign keys need it as it is: {', '.join(names)}" if names else ""
 

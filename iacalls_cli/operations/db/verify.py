@@ -56,9 +56,9 @@ def verify_database(connection: Connection, *, estimate: bool = False) -> Verifi
     Raises `DatabaseError` or `ConnectionFailed`.
     """
     expected = expected_catalogue()
-    found = read_same(connection, expected, read_catalogue(connection))
-    differences = [*compare(expected, found), *find_next_values(connection, expected)]
     with database_errors():
+        found = read_same(connection, expected, read_catalogue(connection))
+        differences = [*compare(expected, found), *find_next_values(connection, expected)]
         differences = sort_differences(find_obstacles(connection, differences, found))
     findings = [finding_of(difference) for difference in differences]
     relations = {relation.name: relation for relation in list_relations(connection, estimate=estimate)}
