@@ -458,3 +458,20 @@ def test_the_step_at_work_is_on_the_screen_however_many_there_are(monkeypatch):
             progress(f"index {number}.", 1, 1)
         progress("index 0.", 1, 1)  # one that is gone from the screen
     assert "..." not in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("maintain", "cleanup"), "Delete what is old"),
+        (("report", "run"), "Run any SQL file of one statement"),
+        (("users", "list"), "List active users"),
+        (("backup", "create"), "Back the database up"),
+        (("report",), "documented reports"),
+    ],
+)
+def test_help_needs_no_docstrings(command, words):
+    outcome = run_process(*command, "--help", env={"PYTHONOPTIMIZE": "2"})
+    assert outcome.code == 0, outcome.err
+    assert words in " ".join(outcome.out.split())
+    assert outcome.out == run_process(*command, "--help").out

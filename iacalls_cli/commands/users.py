@@ -20,6 +20,7 @@ from iacalls_cli.commands.run import (
 from iacalls_cli.errors import UsageError
 from iacalls_cli.group import Group
 from iacalls_cli.queries import load_query
+from iacalls_cli.text import count_of
 
 app = typer.Typer(
     name="users", cls=Group, help="List users and set passwords.", no_args_is_help=True, add_completion=False
@@ -49,11 +50,14 @@ def list_users(
     role: Annotated[Role | None, typer.Option("--role", metavar="ROLE", help="Only admin, user or agent.")] = None,
     inactive: Annotated[bool, typer.Option("--inactive", help="Deactivated users too.")] = False,
 ) -> None:
-    """List users with role, state and expiry. Password hashes are never shown."""
-    from iacalls_cli.database.rows import stream
+    """List active users with role, state and expiry. Password hashes are never shown."""
+    from iacalls_cli.database.rows import fetch, stream
 
     with run.session() as session:
         values = {"role": role and role.value, "inactive": inactive}
+        hidden = 0 if inactive else fetch(session.connection, load_query("users/count-inactive"), values)[0]["users"]
+        if hidden:
+            diagnostics.note(f"{count_of(hidden, 'inactive user')} not shown; --inactive shows them too")
         run.write(stream(session.connection, load_query("users/list"), values))
 
 

@@ -3,9 +3,10 @@
 A rule is checked against the live schema before anything runs, and its cut-off is fixed then.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 import psycopg
@@ -31,13 +32,18 @@ AGE_TYPES = ("timestamp without time zone", "timestamp with time zone", "date")
 NEVER_AN_AGE = "updated_at"
 # A text that is no number, a division by zero: the message may name the value. And what a function that writes meets.
 DATA_EXCEPTION, READ_ONLY = "22", "25006"
+# A table as SQL writes it, with a quoted part.
+QUOTED_NAME = re.compile(r"""(?:(?P<schema>"(?:[^"]|"")+"|[^".]+)\.)?(?P<name>"(?:[^"]|"")+"|[^".]+)""")
 # The name of a filter as the column of a view; quoted always.
 CONDITION = sql.Identifier("iacalls condition")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Rows of a table whose `age_column` is longer ago than `age` and that fit `filter`, SQL or ''."""
+    """Rows of a table whose `age_column` is longer ago than `age` and that fit `filter`, SQL or ''.
+
+    `written` is the table as the config file has it; where that holds a dot, the database says what it means.
+    """
 
     name: str
     schema: str
@@ -46,6 +52,7 @@ class Rule:
     age: timedelta
     filter: str = ""
     has_archive: bool = True
+    written: str = ""
 
     def __str__(self) -> str:
         return relation_name(self.schema, self.table)
@@ -99,11 +106,51 @@ def configured_rules(settings: Mapping[str, RuleSettings]) -> list[Rule]:
 
 def configured_rule(settings: RuleSettings) -> Rule:
     """One rule of the config file."""
-    schema, _, table = settings.table.rpartition(".")
+    schema, table = split_names(settings.table)[0]
     age = read_duration(f"maintain.rules.{settings.name}.age", settings.age)
     if age <= timedelta(0):
         raise UsageError(f"maintain.rules.{settings.name}.age is nothing: everything would be old", 'write "90d"')
-    return Rule(settings.name, schema or "public", table, settings.age_column, age, settings.filter, settings.archive)
+    return Rule(
+        settings.name, schema, table, settings.age_column, age, settings.filter, settings.archive, settings.table
+    )
+
+
+def split_names(written: str) -> list[tuple[str, str]]:
+    """The schemas and names that the text of a table may mean; in SQL's quotes it means one.
+
+    >>> split_names("app.events"), split_names("events")
+    ([('app', 'events'), ('public', 'app.events')], [('public', 'events')])
+    >>> split_names('"Order.Items"'), split_names('app."Order.Items"')
+    ([('public', 'Order.Items')], [('app', 'Order.Items')])
+    """
+    if '"' in written and (quoted := QUOTED_NAME.fullmatch(written)):
+        schema, name = (
+            part[1:-1].replace('""', '"') if part and part.startswith('"') else part
+            for part in (quoted["schema"], quoted["name"])
+        )
+        return [(schema or "public", name or "")]
+    dots = [position for position, character in enumerate(written) if character == "."]
+    # The last dot first: names with a dot are rare, and schemas with one rarer.
+    split = [(written[:dot], written[dot + 1 :]) for dot in reversed(dots) if 0 < dot < len(written) - 1]
+    return [*split, ("public", written)]
+
+
+def locate_table(connection: Connection, rule: Rule) -> Rule:
+    """The rule with the table that its text means in this database.
+
+    Raises `UsageError` where that could be two: then it has to be written in quotes.
+    """
+    names = split_names(rule.written) if rule.written else []
+    if len(names) < 2:
+        return rule
+    query = load_query("maintain/rule-table")
+    there = [pair for pair in names if fetch(connection, query, {"schema": pair[0], "name": pair[1]})]
+    if len(there) > 1:
+        quoted = " or ".join(f"""'"{schema}"."{name}"'""" for schema, name in there)
+        raise UsageError(
+            f"rule {rule.name}: {rule.written} may be {len(there)} tables of this database", f"write table = {quoted}"
+        )
+    return replace(rule, schema=there[0][0], table=there[0][1]) if there else rule
 
 
 def choose_rules(rules: Iterable[Rule], only: Iterable[str]) -> list[Rule]:
@@ -122,6 +169,7 @@ def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -
     `zone` is that of stored times without one. Raises `UsageError` saying what does not fit,
     `DatabaseError` where the database has no such table or this role too few rights.
     """
+    rule = locate_table(connection, rule)
     table = fetch(connection, load_query("maintain/rule-table"), {"schema": rule.schema, "name": rule.table})
     if not table or table[0]["kind"] not in "rp":
         raise missing_table(rule, "is not a table of this database" if table else "does not exist in this database")
