@@ -19,7 +19,7 @@ from tests.command_line import run_process, run_terminal, start_process
 from tests.servers import OWNER, free_port
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("psycopg", "rich", "tabulate", "bcrypt", "psutil", "platformdirs", "tomllib", "pydantic")
+HEAVY = ("psycopg", "rich", "bcrypt", "psutil", "platformdirs", "tomllib", "pydantic")
 # Every command that connects, with the arguments it cannot do without.
 CONNECTING = {
     "db init": ["--allow-default-password"], "db verify": [], "db tables": [], "db describe": ["users"], "db diagram": [], "db shell": [],

@@ -474,3 +474,19 @@ def test_an_unknown_client_is_an_error(server, filled_database, use, iacalls):
     with server.connect(filled_database, OWNER) as connection:
         connection.execute("UPDATE clients SET is_active = false WHERE id = 1")
     assert "the client 1 is not active" in iacalls("report", "client-history", "1").error
+
+
+def test_a_file_or_table_that_fails_stops_no_other_report(server, filled_database, use, iacalls, folder):
+    (folder / "fine.sql").write_text("-- Fine.\nSELECT 1 AS a")
+    (folder / "dir.sql").mkdir()
+    (folder / "link.sql").symlink_to("nowhere")
+    (folder / "latin.sql").write_bytes("-- Año.\nSELECT 1".encode("latin-1"))
+    use(filled_database)
+    with server.connect(filled_database, OWNER) as other, other.transaction():
+        other.execute("LOCK TABLE public.whatsapp_conversations IN ACCESS EXCLUSIVE MODE")
+        outcome = iacalls("report", "check", "-o", "json")
+    states = {row["name"]: row["state"] for row in outcome.json["data"]}
+    broken = {"dir", "link", "latin", "stats", "whatsapp"}
+    assert {name for name, state in states.items() if state != "ok"} == broken
+    assert set(states) == broken | {"fine", *REPORTS}
+    assert iacalls("report", "fine").code == 0

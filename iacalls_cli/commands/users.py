@@ -51,13 +51,14 @@ def list_users(
     inactive: Annotated[bool, typer.Option("--inactive", help="Deactivated users too.")] = False,
 ) -> None:
     """List active users with role, state and expiry. Password hashes are never shown."""
-    from iacalls_cli.database.rows import fetch, stream
+    from iacalls_cli.database.rows import stream
 
     with run.session() as session:
         values = {"role": role and role.value, "inactive": inactive}
-        hidden = 0 if inactive else fetch(session.connection, load_query("users/count-inactive"), values)[0]["users"]
-        if hidden:
-            diagnostics.note(f"{count_of(hidden, 'inactive user')} not shown; --inactive shows them too")
+        if not inactive:
+            [[hidden]] = stream(session.connection, load_query("users/count-inactive"), values).rows
+            if hidden != "0":
+                diagnostics.note(f"{count_of(int(str(hidden)), 'inactive user')} not shown; --inactive shows them too")
         run.write(stream(session.connection, load_query("users/list"), values))
 
 

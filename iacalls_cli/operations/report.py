@@ -192,21 +192,21 @@ def require_known(connection: "Connection", query: Query, values: Mapping[str, A
 
     Meant for where a report found no row: what is misspelt finds nothing either.
     """
-    from iacalls_cli.database.rows import fetch
+    from iacalls_cli.database.rows import stream
 
     if not query.name.startswith("report/"):
         return
     if (group := values.get("group")) is not None:
-        names = [row["name"] for row in fetch(connection, load_query("db/group-names"))]
+        names = [str(name) for (name,) in stream(connection, load_query("db/group-names"), {}).rows]
         if group not in names:
             near = get_close_matches(group, names)
             hint = f"did you mean {' or '.join(near)}?" if near else "`iacalls report groups` lists them"
             raise DatabaseError(f"there is no group {group}", hint)
     if (client := values.get("client_id")) is not None:
-        found = fetch(connection, load_query("db/find-client"), {"client_id": client})
+        found = list(stream(connection, load_query("db/find-client"), {"client_id": client}).rows)
         if not found:
             raise DatabaseError(f"there is no client {client}", "`iacalls report top-clients` lists those with calls")
-        if not found[0]["is_active"]:
+        if found[0][0] != "t":
             raise DatabaseError(f"the client {client} is not active", "the report shows active clients only")
 
 
