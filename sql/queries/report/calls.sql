@@ -1,7 +1,7 @@
 -- Completed calls with their transcript's summary, the latest first; of other states with --status.
 -- es: Llamadas completadas con el resumen de su transcripción, las últimas primero; de otros estados con --status.
 -- param: limit integer = 20 -- at most this many calls
--- param: status text = completed in all, ended_well, pending, initiated, ringing, in_progress, completed, finished, ended, failed, busy, no_answer, cancelled -- calls in this state; ended_well is completed, finished or ended
+-- param: status text = completed in pending, initiated, ringing, in_progress, completed, finished, ended, failed, busy, no_answer, cancelled, all, ended_well -- calls in this state; ended_well is completed, finished or ended
 -- param: since timestamp = null -- only calls that ended since then (2025-10-29, today, 7d); of all states also those that began since then
 -- param: group text = null -- only calls of this group, by its name
 -- effect: read-only
