@@ -18,6 +18,8 @@ def main() -> None:
 
         gc.set_threshold(GARBAGE_THRESHOLD)
         signal.signal(signal.SIGTERM, interrupt)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(signal.SIGHUP, interrupt)
         leave(run_command_line())
     except KeyboardInterrupt:  # while modules are still loaded
         leave(INTERRUPTED)
@@ -41,7 +43,14 @@ def run_command_line() -> int:
 
 
 def interrupt(signum: int, frame: object) -> None:
-    """End on SIGTERM as on Ctrl-C: the running query is cancelled, what is open is rolled back."""
+    """End on SIGTERM and SIGHUP as on Ctrl-C: the running query is cancelled, what is open is rolled back.
+
+    A closed terminal is often reported twice, by the kernel and the shell, and systemd sends SIGHUP
+    after SIGTERM: the second one must not interrupt the cleaning up.
+    """
+    import signal
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

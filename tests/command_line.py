@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,25 @@ def run_process(*arguments: str, stdin: str = "", env: Mapping[str, str] | None 
 def start_process(*arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
     """Start `python -m iacalls_cli` and do not wait for it."""
     command = [sys.executable, "-m", "iacalls_cli", *arguments]
+    options.setdefault("preexec_fn", answer_signals)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+@contextmanager
+def running_process(*arguments: str, **options: Any) -> "Iterator[subprocess.Popen[bytes]]":
+    """The same for the block; what still runs after it, as after a failed assertion, is killed."""
+    process = start_process(*arguments, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def answer_signals() -> None:
+    """Let a new process answer Ctrl-C and a hangup, also where the tests themselves ignore them (`&`, nohup)."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def run_terminal(

@@ -150,8 +150,13 @@ def private_server(bundle: Bundle, **settings: str) -> Iterator[dict[str, Any]]:
         folder = str(server.places.socket_folder)
         yield {**server.conninfo("postgres"), "host": "127.0.0.1", "port": port, "socket_folder": folder}
     finally:
-        server.destroy()
-        shutil.rmtree(server.places.home.parent, ignore_errors=True)
+        remove_private_server(server)
+
+
+def remove_private_server(server: Server) -> None:
+    """Destroy a server of `make_private_server`, and remove its temporary folder."""
+    server.destroy()
+    shutil.rmtree(server.places.home.parent, ignore_errors=True)
 
 
 def make_private_server(bundle: Bundle, **settings: str) -> tuple[Server, int]:

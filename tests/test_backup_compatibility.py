@@ -863,3 +863,11 @@ def test_owners_and_privileges_of_a_dump_that_names_no_schemas(server, restore, 
     owners = "SELECT schemaname, tableowner, rowsecurity FROM pg_tables WHERE tablename = 'a' ORDER BY 1 DESC"
     assert ask(server, new, owners) == [("s", READER, True), ("public", OWNER, False)]
     assert ask(server, new, f"SELECT has_table_privilege('{READER}', 'public.a', 'SELECT')") == [(True,)]
+
+
+def test_two_tables_within_one_second_get_schemas_of_their_own(server, empty_database, iacalls, use, tmp_path):
+    run(server, empty_database, "CREATE TABLE t AS SELECT 1 AS id", OWNER)
+    use(empty_database)
+    file = dump_file(server, empty_database, tmp_path / "d.sql")
+    names = {iacalls("backup", "restore", file, "--table", "t", "-o", "json").json["data"][0]["into"] for _ in range(4)}
+    assert len(names) == 4

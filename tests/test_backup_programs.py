@@ -6,8 +6,10 @@ import subprocess
 
 import pytest
 import zstandard
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from iacalls_cli.database import programs
+from iacalls_cli.database.newer_options import newer_options, without_newer
 from iacalls_cli.database.programs import choose_programs, installed_programs
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.errors import IacallsError
@@ -160,3 +162,78 @@ def test_sha256sum_checks_a_backup_by_hand(filled_database, use, new_backup, for
     assert len(said) == len(manifest.files) + 1
     assert {line.rsplit(": ")[1] for line in said} == {"OK"}
     assert "manifest.json: OK" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "since"),
+    [
+        ({"require_auth": "scram-sha-256"}, 16), ({"sslcertmode": "require"}, 16), ({"sslrootcert": "system"}, 16),
+        ({"gssdelegation": "1"}, 17), ({"sslnegotiation": "direct"}, 17), ({"min_protocol_version": "3.2"}, 18),
+        # What every supported program knows, what has its default, and what programs need not do.
+        ({"channel_binding": "require"}, 0), ({"sslrootcert": "ca.crt"}, 0), ({"sslnegotiation": "postgres"}, 0),
+        ({"load_balance_hosts": "random"}, 0), ({"load_balance_hosts": "random", "service": "x"}, 16),
+    ],
+)  # fmt: skip
+def test_programs_know_the_options_that_are_in_use(install, options, since):
+    for major in (15, 16, 17):
+        install(f"versions/{major}", f"{major}.1")
+    needs = newer_options(options)
+    assert max(needs.values(), default=0) == since
+    assert choose_programs(15, needs=needs).major == max(15, since)
+
+
+def test_programs_that_are_too_old_are_named_with_what_is_needed(install):
+    install("versions/15", "15.18")
+    with pytest.raises(IacallsError, match="require_auth of this connection needs") as caught:
+        choose_programs(15, encrypted=True, needs={"require_auth": 16})
+    assert "PostgreSQL 16 or newer" in caught.value.message
+    assert "PostgreSQL 15.18" in caught.value.message
+    assert "postgresql-client-16" in caught.value.hint
+    assert choose_programs(15, needs={"require_auth": 16}).is_bundled
+
+
+@pytest.mark.parametrize("way", ["dsn", "environment", "service"])
+def test_an_option_counts_wherever_it_stands(filled_database, use, create_backup, install, monkeypatch, tmp_path, way):
+    """In the environment, older programs would ignore it."""
+    install("versions/18", "18.0")
+    monkeypatch.setattr(programs, "bundled", lambda: (_ for _ in ()).throw(IacallsError("none")))
+    monkeypatch.setattr("iacalls_cli.database.newer_options.SINCE", {"sslcertmode": 99})
+    dsn = use(filled_database)
+    if way == "environment":
+        monkeypatch.setenv("PGSSLCERTMODE", "disable")
+    elif way == "dsn":
+        monkeypatch.setenv("IACALLS_DSN", f"{dsn} sslcertmode=disable")
+    else:
+        lines = "\n".join(f"{key}={value}" for key, value in conninfo_to_dict(dsn).items())
+        (tmp_path / "services").write_text(f"[x]\n{lines}\nsslcertmode=disable\n")
+        monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+        monkeypatch.setenv("IACALLS_DSN", "service=x")
+    outcome = create_backup()
+    assert outcome.code == 1
+    assert "sslcertmode of this connection needs client programs of PostgreSQL 99" in outcome.error
+
+
+def test_options_at_their_defaults_are_not_given_to_older_programs():
+    given = {"sslnegotiation": "postgres", "host": "x", "require_auth": "", "channel_binding": "prefer"}
+    assert without_newer(given, 15) == {"host": "x", "channel_binding": "prefer"}
+    assert without_newer(given, 17) == given
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "host={h},{h} hostaddr={h},{h} port={p},{p}",
+        "host={h},{h} hostaddr=127.0.0.2,{h} port=1,{p}",
+        "hostaddr={h},{h} port={p},{p}",
+        "host={h},{h} port={p},{p} target_session_attrs=read-write",
+        "host={h},{h} port={p},{p} target_session_attrs=primary load_balance_hosts=random",
+        "host={h} port={p} load_balance_hosts=random",
+    ],
+)
+def test_programs_go_to_the_server_of_the_session(server, filled_database, create_backup, monkeypatch, hosts):
+    """libpq takes as many addresses as names; another one of them may be another server."""
+    keywords = server.keywords(filled_database, OWNER)
+    given = hosts.format(h=keywords.pop("host"), p=keywords.pop("port"))
+    monkeypatch.setenv("IACALLS_DSN", f"{make_conninfo(**keywords)} {given}")
+    outcome = create_backup("--schema-only")
+    assert outcome.code == 0, outcome.err

@@ -180,7 +180,7 @@ def test_whatever_there_is_the_rules_hold(tmp_path_factory, series, retention):
         taken = NOON - timedelta(minutes=minutes)
         make_folder(folder, taken, state=state, contents=contents, proven_at=taken + timedelta(minutes=later))
     store = Store(folder)
-    decisions = plan_prune(store.backups(), retention)
+    decisions = plan_prune(store.backups(), retention, NOON)
     verdicts = {decision.backup.id: decision.verdict for decision in decisions}
     assert set(verdicts) == set(ids(folder))
     for backup in store.backups():
@@ -201,6 +201,6 @@ def test_whatever_there_is_the_rules_hold(tmp_path_factory, series, retention):
     for decision in decisions:
         if decision.verdict == "remove":
             store.remove(decision.backup)
-    again = plan_prune(store.backups(), retention)
+    again = plan_prune(store.backups(), retention, NOON)
     assert not [decision for decision in again if decision.verdict == "remove"]
     shutil.rmtree(folder)

@@ -1,6 +1,7 @@
 """`iacalls backup restore --replace` and `undo`: one database in another's place, whole either way."""
 
 import contextlib
+import importlib
 import os
 import random
 import re
@@ -296,3 +297,62 @@ def test_twenty_kills_at_random_moments(server, live, backup):
     chance = random.Random(11)
     delays = [chance.uniform(0.4, 2.6) for _ in range(20)]
     kill_often(server, live, backup, delays, (signal.SIGKILL, signal.SIGTERM) * 10)
+
+
+OURS = "application_name LIKE 'iacalls/%' AND pid <> pg_backend_pid()"
+RESTORING = "iacalls_cli.operations.backup.restore."
+
+
+def end_ours(server):
+    """End all sessions of iacalls, as a restart does."""
+    with server.connect("postgres") as admin:
+        admin.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}")
+        until = time.monotonic() + 10
+        while admin.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {OURS}").fetchone() != (0,):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+def once_before(monkeypatch, place, action):
+    """Do something before the first call of a function."""
+    module, _, name = place.rpartition(".")
+    original, calls = getattr(importlib.import_module(module), name), []
+
+    def wrapped(*arguments, **options):
+        if not calls:
+            calls.append(1)
+            action()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(place, wrapped)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [RESTORING + "create_extensions", RESTORING + "count_table", "iacalls_cli.commands.backup.replace_steps.compare_live",
+     "iacalls_cli.commands.backup.replace_steps.swap"],
+)  # fmt: skip
+def test_sessions_that_are_ended_in_mid_replace_leave_nothing(server, live, backup, iacalls, monkeypatch, place):
+    once_before(monkeypatch, place, lambda: end_ours(server))
+    outcome = iacalls("backup", "restore", backup, "--replace", "--confirm", live)
+    assert outcome.code == 3
+    assert "connection was lost" in outcome.error
+    assert family(server, live) == [live]
+
+
+@pytest.mark.parametrize("options", [("--replace", "--confirm", "{}"), ("--into", "{}_copy")])
+def test_a_database_that_stays_after_a_crash_is_named(server, live, backup, iacalls, monkeypatch, options):
+    def crash():
+        end_ours(server)
+        # The server does not come back in time.
+        monkeypatch.setattr(RESTORING + "RESTART_TRIES", 0)
+
+    once_before(monkeypatch, RESTORING + "count_table", crash)
+    words = [option.format(live) for option in options]
+    outcome = iacalls("backup", "restore", backup, *words)
+    assert outcome.code == 3
+    (left,) = [name for name in family(server, live) if ".restore-" in name]
+    assert f"the database {left} could not be dropped: the session was lost" in outcome.error
+    assert "the next `iacalls backup restore` of" in outcome.error
+    assert iacalls("backup", "restore", backup, *words).code == 0
+    assert left not in family(server, live)

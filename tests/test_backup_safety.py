@@ -3,6 +3,7 @@
 import os
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from iacalls_cli.operations.backup.manifest import read_manifest, write_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, read_proof, write_proof
 from iacalls_cli.operations.backup.snapshot import exported_snapshot, lock_tables, read_source
-from tests.servers import OWNER
+from tests.backup_folders import NOON, make_folder
+from tests.servers import OWNER, free_port
 
 
 @pytest.fixture
@@ -41,13 +43,46 @@ def test_another_servers_backup_takes_no_place_by_accident(filled_database, back
     assert f"is not a backup of {filled_database} on this server" in outcome.err
 
 
-def test_newest_of_two_servers_has_to_be_named(filled_database, backup, new_backup, backup_folder, iacalls):
+def test_the_latest_of_two_servers_is_the_targets_own(
+    filled_database, backup, new_backup, backup_folder, iacalls, monkeypatch
+):
+    """And where the target cannot be asked, it has to be named."""
+    own = new_backup()[0]
     of_another_server(backup)
-    new_backup()
-    for name in ("newest", filled_database):
-        outcome = iacalls("backup", "restore", name, "--into", "other", "--directory", str(backup_folder), "--dry-run")
-        assert outcome.code == 2
-        assert "several databases or servers" in outcome.error
+    arguments = ["--into", "other", "--directory", str(backup_folder), "--dry-run"]
+    for name in ("newest", "latest", filled_database):
+        outcome = iacalls("backup", "restore", name, *arguments)
+        assert outcome.code == 0, outcome.err
+        assert own.name in outcome.err
+    monkeypatch.setenv("IACALLS_DSN", f"host=127.0.0.1 port={free_port()} dbname=nothing connect_timeout=2")
+    outcome = iacalls("backup", "verify", "latest", "--directory", str(backup_folder))
+    assert outcome.code == 2
+    assert "several databases or servers" in outcome.error
+
+
+def test_a_damaged_latest_one_is_passed_over_and_named(filled_database, backup, new_backup, backup_folder, iacalls):
+    made = new_backup()[0]
+    # Of the next second, at the least.
+    moment = datetime.now(UTC) + timedelta(seconds=2)
+    later = made.rename(made.with_name(f"{filled_database}_{moment:%Y%m%dT%H%M%SZ}"))
+    (later / "manifest.json").write_text("{}")
+    outcome = iacalls("backup", "restore", "latest", "--into", "other", "--directory", str(backup_folder), "--dry-run")
+    assert outcome.code == 0, outcome.err
+    assert f"passed over, because it is damaged: {later.name}" in outcome.err
+    assert backup.name in outcome.err
+
+
+def test_list_and_check_take_a_database(filled_database, backup, backup_folder, iacalls):
+    make_folder(backup_folder, NOON)
+    arguments = ["--directory", str(backup_folder), "-o", "json"]
+    listed = iacalls("backup", "list", "shop", *arguments).json["data"]
+    assert [row["id"] for row in listed] == ["shop_20260315T120000Z"]
+    assert len(iacalls("backup", "list", *arguments).json["data"]) == 2
+    assert iacalls("backup", "check", filled_database, *arguments).code == 0
+    assert iacalls("backup", "check", "shop", *arguments).code == 4
+    nothing = iacalls("backup", "check", "nothing", *arguments)
+    assert nothing.code == 4
+    assert "there is no full backup of nothing" in nothing.out
 
 
 def test_sound_files_do_not_make_good_what_a_rehearsal_found(backup, backup_folder, iacalls):

@@ -527,3 +527,27 @@ def test_a_byte_order_mark_before_windows_line_ends(accepted):
 
 def test_names_that_begin_as_the_catalog_s_do(refused):
     refused(TABLE + b"COPY information_schema.sql_features FROM stdin;\n\\.\n")
+
+
+@pytest.mark.parametrize(
+    ("way", "statement"),
+    [
+        (["--data-only", "--yes"], b"INSERT INTO public.t WITH x AS (DELETE FROM public.live RETURNING a) SELECT a FROM x;"),
+        (["--data-only", "--yes"], b"INSERT INTO public.t VALUES (1) RETURNING pg_catalog.pg_sleep(0);"),
+        (["--table", "t", "--yes"], b"INSERT INTO public.t SELECT a FROM public.live;"),
+        (["--table", "t", "--yes"], b"CREATE TABLE public.t AS SELECT a FROM public.live;"),
+    ],
+)  # fmt: skip
+def test_rows_for_a_database_in_use_are_constants(server, empty_database, iacalls, use, tmp_path, way, statement):
+    path = tmp_path / "dump.sql"
+    path.write_bytes(HEAD + (b"" if b"CREATE" in statement else TABLE) + statement + b"\n" + FOOT)
+    with server.connect(empty_database) as connection:
+        connection.execute("CREATE TABLE public.live AS SELECT 1 AS a; CREATE TABLE public.t (a integer)")
+        try:
+            use(empty_database, "")
+            outcome = iacalls("backup", "restore", str(path), *way)
+            assert outcome.code == 2, outcome.err
+            assert "that no dump of one database has" in outcome.error
+            assert connection.execute("SELECT (SELECT count(*) FROM public.live), (SELECT count(*) FROM public.t)").fetchone() == (1, 0)  # fmt: skip
+        finally:
+            connection.execute("DROP TABLE public.live, public.t")

@@ -10,18 +10,19 @@ from tests.servers import OWNER
 def test_long_names_that_begin_alike_are_kept_apart(server):
     """Cut to what PostgreSQL takes, two names must not become one: undo would bring the other's back."""
     first, second = "ñ" * 30 + "a", "ñ" * 30 + "b"
-    assert dated_name(first, ".before-")[:-16] != dated_name(second, ".before-")[:-16]
     assert RESTORE.prefix(first) != RESTORE.prefix(second)
-    for name in (first, second, "x" * 63, "short"):
-        assert len(dated_name(name, ".before-").encode()) <= 63
-        assert len(RESTORE.new_name(name).encode()) <= 63
     assert shortened("short", 30) == "short"
-    kept = dated_name(first, ".before-")
     with server.connect("postgres", OWNER) as connection:
+        assert dated_name(connection, first, ".before-")[:-16] != dated_name(connection, second, ".before-")[:-16]
+        for name in (first, second, "x" * 63, "short"):
+            assert len(dated_name(connection, name, ".before-").encode()) <= 63
+            assert len(RESTORE.new_name(name).encode()) <= 63
+        kept = dated_name(connection, first, ".before-")
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(kept)))
         try:
             assert kept_databases(connection, first) == [kept]
             assert kept_databases(connection, second) == []
+            assert dated_name(connection, first, ".before-") != kept
         finally:
             connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(kept)))
 

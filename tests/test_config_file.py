@@ -154,6 +154,7 @@ max_shrink = "30%"
 on_start = "https://ping.example/start?a='b c'"
 on_success = ["/usr/local/bin/tell", "--backup of", ""]
 on_failure = "/usr/local/bin/tell --failed 'a b'"
+rehearse_timeout = "6h"
 hook_timeout = "60s"
 """
 
@@ -178,6 +179,7 @@ def test_every_setting_of_backups_is_read(tmp_path):
         on_success=("/usr/local/bin/tell", "--backup of", ""),
         on_failure=("/usr/local/bin/tell", "--failed", "a b"),
         hook_timeout="60s",
+        rehearse_timeout="6h",
     )
     assert {field.name for field in fields(settings) if not getattr(settings, field.name)} == {"keep_weekly"}
 

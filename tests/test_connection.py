@@ -22,6 +22,7 @@ from tests.servers import (
     free_port,
     local_bundle,
     make_private_server,
+    remove_private_server,
     server_kind,
 )
 
@@ -254,7 +255,7 @@ def replica():
     server.account.give(signal)
     server.start()
     yield {**server.conninfo("postgres"), "host": "127.0.0.1", "port": port}
-    server.destroy()
+    remove_private_server(server)
 
 
 def test_a_replica_takes_no_writes(replica):

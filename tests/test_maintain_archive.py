@@ -253,6 +253,11 @@ def test_the_newest_is_that_of_the_database_and_a_beginning_has_to_fit_one(make_
     assert archives.find("newest", *own).folder == second
     assert archives.find("newest", "tienda", "8").folder == elsewhere
     assert archives.find(first.name[:-2], *own).folder == first
+    assert archives.find("newest", *own, datetime.now(UTC)).folder == second
+    ahead = make_archive(-2)
+    with pytest.raises(IacallsError, match=f"{ahead.name} is dated in the future"):
+        archives.find("newest", *own, datetime.now(UTC))
+    assert archives.find(second.name, *own, datetime.now(UTC)).folder == second
     for name in ("tienda_", "", "x"):
         with pytest.raises(IacallsError):
             archives.find(name, *own)

@@ -20,7 +20,7 @@ from iacalls_cli.operations.maintain.archive import MANIFEST
 from iacalls_cli.operations.maintain.vacuum import Measure, VacuumResult
 from tests.cleanups import archived, by_name, rows_of
 from tests.command_line import run_process, run_terminal
-from tests.servers import OWNER, READER, SUPERUSER, make_private_server
+from tests.servers import OWNER, READER, SUPERUSER, make_private_server, remove_private_server
 
 FEW = """
 INSERT INTO whatsapp_conversations (phone_number, conversation_summary, created_at)
@@ -603,7 +603,7 @@ def test_a_replica_is_refused(cleanup, monkeypatch):
             assert outcome.code == 1
             assert "is a replica (in recovery) and takes no writes" in outcome.error
     finally:
-        server.destroy()
+        remove_private_server(server)
 
 
 def test_no_connection(cleanup, monkeypatch):

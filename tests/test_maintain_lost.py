@@ -20,7 +20,7 @@ from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.operations.db.init import apply_schema
 from iacalls_cli.operations.maintain.writer import ArchiveWriter
 from tests.old_rows import add_old_rows, archived_rows, archives_in, check_sums, check_whole, rows_of
-from tests.servers import OWNER, local_bundle, make_private_server, server_kind
+from tests.servers import OWNER, local_bundle, make_private_server, remove_private_server, server_kind
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,7 @@ def own_server():
         settle(connection, read_only=False, limits=REPORTING)
         apply_schema(connection, "Contraseña-1")
     yield made, dsn
-    made.destroy()
-    shutil.rmtree(made.places.home.parent, ignore_errors=True)
+    remove_private_server(made)
 
 
 def act_at(monkeypatch, action, times, moment="after", name="seal"):

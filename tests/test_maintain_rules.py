@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from iacalls_cli.config.file import load_config
 from iacalls_cli.errors import UsageError
@@ -310,6 +311,32 @@ def test_names_that_need_quotes(owner, iacalls, configure, tmp_path):
     )
     assert iacalls("maintain", "undo", "newest", "--directory", str(tmp_path / "a")).code == 0
     assert len(rows_of(owner, 'Mi "tabla" {}', "Otro %s")) == 4
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "spelling"),
+    [
+        ("public", "Order.Items", "Order.Items"),
+        ("public", "Order.Items", 'public."Order.Items"'),
+        ("public", "Order.Items", '"Order.Items"'),
+        ("a.b", "c.d", '"a.b"."c.d"'),
+        ("public", 'x"y.z', '"x""y.z"'),
+        ("Order", "Items", "Order.Items"),
+        ("a.b", "c", "a.b.c"),
+    ],
+)
+def test_names_with_a_dot(owner, iacalls, configure, tmp_path, schema, name, spelling):
+    table = sql.Identifier(schema, name)
+    owner.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    owner.execute(sql.SQL("CREATE TABLE {} (created_at date)").format(table))
+    owner.execute(sql.SQL("INSERT INTO {} VALUES ('2020-01-01'), (now())").format(table))
+    configure(f"[maintain.rules.x]\ntable = '{spelling}'\nage_column = 'created_at'\nage = '4w'\nfilter = 'true'\n")
+    command = ["maintain", "cleanup", "--only", "x", "--directory", str(tmp_path / "a"), "-o", "json"]
+    done = iacalls(*command)
+    assert done.code == 0, done.err
+    assert done.json["data"][0]["deleted"] == 1
+    assert iacalls("maintain", "undo", "newest", "--directory", str(tmp_path / "a")).code == 0
+    assert len(rows_of(owner, name, schema)) == 2
 
 
 def test_config_and_options_of_the_built_in_rules(owner, iacalls, configure):

@@ -192,7 +192,7 @@ def plant(connection):
         connection.execute(
             f"CREATE FUNCTION public.{function} RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'trapped'; END$$"
         )
-    for name in ("text", "oid", "tid", "int8"):
+    for name in ("text", "oid", "tid", "int8", "date", "timestamptz"):
         connection.execute(f"CREATE DOMAIN public.{name} AS pg_catalog.bool CHECK (false)")
 
 
@@ -206,7 +206,7 @@ INSERT INTO a VALUES (9, NULL, now(), 'nine'), (1, NULL, '2020-01-01', 'one'), (
                      (4, NULL, '2020-01-01', 'four');
 INSERT INTO b VALUES (1, 'x', 1), (2, 'y', 2); INSERT INTO c VALUES (1, 1), (2, 3); INSERT INTO d VALUES ('p', 1), ('r', 9), ('q', 3);
 INSERT INTO e VALUES (4);
-CREATE TABLE nokey (v varchar(5), created_at timestamp); INSERT INTO nokey VALUES ('a', '2020-01-01'), ('a', '2020-01-01'), ('b', now());
+CREATE TABLE nokey (v varchar(5), created_at date); INSERT INTO nokey VALUES ('a', '2020-01-01'), ('a', '2020-01-01'), ('b', now());
 """
 
 

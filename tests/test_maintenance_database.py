@@ -8,7 +8,15 @@ from iacalls_cli.commands.run import Run
 from iacalls_cli.config.target import Target
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.errors import ConnectionFailed
-from tests.servers import OWNER, PASSWORD, TestServer, local_bundle, make_private_server, server_kind
+from tests.servers import (
+    OWNER,
+    PASSWORD,
+    TestServer,
+    local_bundle,
+    make_private_server,
+    remove_private_server,
+    server_kind,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +30,7 @@ def own_server():
         admin.execute(f"CREATE DATABASE defaultdb OWNER {OWNER}")
         admin.execute("DROP DATABASE postgres")
     yield opened
-    server.destroy()
+    remove_private_server(server)
 
 
 @pytest.fixture
@@ -128,7 +136,7 @@ def test_a_full_server_is_no_wrong_password(iacalls):
         for session in sessions:
             session.close()
     finally:
-        server.destroy()
+        remove_private_server(server)
     assert outcome.code == 3
     assert "too many sessions are open" in outcome.error
 

@@ -42,6 +42,7 @@ class Run:
     confirm: str | None = None
     place: Mapping[str, str] | None = None
     password: str | None = field(default=None, repr=False)
+    is_encrypted: bool = False
 
     def target(self) -> "Target":
         """The chosen target; see `choose_target`."""
@@ -68,14 +69,17 @@ class Run:
         from iacalls_cli.database.connection import open_session
         from iacalls_cli.database.failures import database_errors
 
+        chosen = target or self.target()
         connect = partial(
             open_session,
-            target or self.target(),
+            chosen,
             self.command,
             database=database,
             read_only=read_only,
             limits=limits or self.limits(),
             fixed_money=fixed_money,
+            # Once one of them was: a server or somebody between us might offer no TLS to the next.
+            encrypted=self.is_encrypted and not chosen.is_embedded,
         )
         try:
             with diagnostics.waiting("connecting"):
@@ -87,6 +91,7 @@ class Run:
             self.password = diagnostics.ask_hidden(f"Password for {needed.place}: ")
             with diagnostics.waiting("connecting"):
                 session = connect(password=self.password)
+        self.is_encrypted = self.is_encrypted or bool(session.connection.pgconn.ssl_in_use)
         if is_named:
             self.announce(session)
         try:

@@ -31,13 +31,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from iacalls_cli.config.backup import HOOKS, BackupSettings, read_backup_settings
 from iacalls_cli.config.backup import KEYS as BACKUP_KEYS
-from iacalls_cli.config.backup import BackupSettings, read_backup_settings
 from iacalls_cli.config.maintain import KEYS as MAINTAIN_KEYS
 from iacalls_cli.config.maintain import MaintainSettings, read_maintain_settings
 from iacalls_cli.errors import UsageError
+from iacalls_cli.safe_files import DamagedFile, ForeignFile, open_trusted, user_folder
 
 LOCAL_FILE = "iacalls.toml"
+MOST_BYTES = 1 << 20
 # libpq's keywords that name a server or how to get in; the rest is iacalls's business.
 CONNECTION_KEYS = (
     "service", "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "sslmode", "sslrootcert",
@@ -79,12 +81,10 @@ class Config:
 
 def config_files() -> tuple[Path, ...]:
     """The paths that are looked at, in order; they need not exist."""
-    import platformdirs
-
     local = Path(LOCAL_FILE)
     with suppress(FileNotFoundError):  # the working folder is gone
         local = local.absolute()
-    return platformdirs.user_config_path("iacalls", appauthor=False) / "config.toml", local
+    return user_folder("config") / "config.toml", local
 
 
 def load_config(files: Iterable[Path] | None = None) -> Config:
@@ -95,29 +95,38 @@ def load_config(files: Iterable[Path] | None = None) -> Config:
     config = Config()
     for path in config_files() if files is None else files:
         try:
-            require_trusted(path)
-            text = path.read_text("utf-8")
+            text, mode = read_trusted(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise UsageError(f"cannot read the config file {path}: {error.strerror}", "check its permissions") from None
+        except ForeignFile as error:
+            raise UsageError(f"the config file {error.message}", "run this elsewhere, or chown the file") from None
+        except DamagedFile as error:
+            raise UsageError(f"the config file {error.message}", "a config file is a small regular file") from None
         except UnicodeDecodeError:
             raise UsageError(f"the config file {path} is not UTF-8 text", "save it as UTF-8") from None
         content = parse_toml(text, path)
-        config = merge(config, content, path)
+        config = merge(config, content, path, mode)
     return config
 
 
-def require_trusted(path: Path) -> None:
-    """Raise `UsageError` for a file that another user could have put there to redirect a connection.
+def read_trusted(path: Path) -> tuple[str, int]:
+    """The text of a config file and its mode; raises `UsageError` for one that every user may write.
 
-    As git does with its own: it has to belong to this user, to root, or to who called sudo.
+    As git does with its own: the file, and a link to it, have to belong to this user, to root, or to who called
+    sudo; another user could have put it there to redirect a connection. What was opened is what is looked at,
+    and what is read.
     """
-    status = path.stat()
-    if str(status.st_uid) not in ("0", str(os.geteuid()), os.environ.get("SUDO_UID")):
-        raise UsageError(f"the config file {path} belongs to another user", "run this elsewhere, or chown the file")
-    if status.st_mode & 0o002:
-        raise UsageError(f"every user of this machine may write the config file {path}", f"chmod o-w {path}")
+    handle = open_trusted(path)
+    with os.fdopen(handle, "rb") as file:
+        mode = os.fstat(handle).st_mode
+        if mode & 0o002:
+            raise UsageError(f"every user of this machine may write the config file {path}", f"chmod o-w {path}")
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise DamagedFile(f"{path} is too large")
+    return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n"), mode
 
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
@@ -130,8 +139,8 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
         raise UsageError(f"the config file {path} is not valid TOML: {error}", "mend that line") from None
 
 
-def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
-    """`config` with what one file says laid over it."""
+def merge(config: Config, content: Mapping[str, Any], path: Path, mode: int) -> Config:
+    """`config` with what one file says laid over it; `mode` is what that one's permissions were when it was read."""
     check_keys(content, ("profile", "profiles", "queries", "session", "backup", "maintain"), path, "")
     queries = table(content, "queries", path)
     check_keys(queries, ("folder",), path, "queries.")
@@ -142,7 +151,9 @@ def merge(config: Config, content: Mapping[str, Any], path: Path) -> Config:
     maintain = table(content, "maintain", path)
     check_keys(maintain, MAINTAIN_KEYS, path, "maintain.")
     is_local = path.name == LOCAL_FILE
-    profiles = {name: read_profile(name, value, path) for name, value in table(content, "profiles", path).items()}
+    if mode & 0o020 and (hook := next((key for key in HOOKS if key in backup), "")):
+        raise UsageError(f"{path}: 'backup.{hook}' runs a command, and a group may write the file", f"chmod g-w {path}")
+    profiles = {name: read_profile(name, value, path, mode) for name, value in table(content, "profiles", path).items()}
     folder = read_text(queries, "folder", path, "queries.")
     return Config(
         read_text(content, "profile", path, "") or config.default_profile,
@@ -163,7 +174,7 @@ def expand(folder: str, path: Path) -> Path:
         raise UsageError(f"{path}: 'queries.folder' names a home that does not exist: {folder}", "correct it") from None
 
 
-def read_profile(name: str, value: Any, path: Path) -> Profile:
+def read_profile(name: str, value: Any, path: Path, mode: int) -> Profile:
     """One `[profiles.NAME]` table."""
     where = f"profiles.{name}."
     if not isinstance(value, dict):
@@ -181,7 +192,7 @@ def read_profile(name: str, value: Any, path: Path) -> Profile:
         raise UsageError(
             f"{path}: profiles.{name} needs either dsn or keywords like host and dbname", "give one of them"
         )
-    if ("password" in keywords or has_password(dsn)) and path.stat().st_mode & 0o077:
+    if ("password" in keywords or has_password(dsn)) and mode & 0o077:
         raise UsageError(
             f"the config file {path} holds a password and others may read it", f"chmod 600 {path}, or use ~/.pgpass"
         )

@@ -10,7 +10,7 @@ pause = "50ms"                       # between two transactions; as long as the 
 running_within = "7d"                # a batch in which nothing happens for this long counts as ended
 
 [maintain.rules.messages]            # a rule of your own: --only messages runs it alone
-table = "conversation_messages"      # or schema.table; a name with a dot as '"Order.Items"'
+table = "conversation_messages"      # or schema.table; a name with a dot in double quotes, as in SQL
 age_column = "sent_at"               # never updated_at: deleting a client rewrites that one
 age = "180d"
 filter = "direction = 'inbound'"     # a condition in SQL; all rows unless given

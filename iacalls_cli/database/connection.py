@@ -21,6 +21,7 @@ from iacalls_cli.database.parameters import (
     describe,
     environment,
     foreign_variables,
+    is_encrypted_only,
     resolve,
 )
 from iacalls_cli.database.poolers import (
@@ -89,19 +90,22 @@ def open_session(
     limits: Limits = REPORTING,
     password: str | None = None,
     fixed_money: bool = False,
+    encrypted: bool = False,
 ) -> Session:
     """Connect to a target, or to another `database` on the same server.
 
     `command` goes into application_name as `iacalls/<command>`; `password` is one that the
-    user typed; `fixed_money` as in `settle`. A connection pooler is refused before anything is set
-    in its session, unless the target says that it is in session mode and no other `database` is
-    asked for. Raises `PasswordNeeded`, another `ConnectionFailed` (the reason in one line) or
-    `UsageError` (an unusable DSN).
+    user typed; `fixed_money` as in `settle`; `encrypted` asks for TLS where it is only preferred. A
+    connection pooler is refused before anything is set in its session, unless the target says that
+    it is in session mode and no other `database` is asked for. Raises `PasswordNeeded`, another
+    `ConnectionFailed` (the reason in one line) or `UsageError` (an unusable DSN).
     """
     parameters = connection_parameters(target)
     if database is not None:
         parameters["dbname"] = database
     resolved = resolve(parameters)
+    if encrypted and not is_encrypted_only(resolved):
+        parameters["sslmode"] = "require"
     place = describe(target, resolved)
     arguments = {
         **parameters,

@@ -5,6 +5,8 @@ for statements without parameters, it would run them all: what was looked at as 
 hold another one behind it.
 """
 
+import codecs
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -43,6 +45,16 @@ def text_encoding(connection: Connection) -> str:
         return connection.info.encoding
     except psycopg.NotSupportedError:
         return "latin-1"
+
+
+def python_encoding(name: str) -> str:
+    """Return an encoding of PostgreSQL's by Python's name; UTF-8 for one that Python lacks, and for ''."""
+    words = {"SQL_ASCII": "utf-8", "": "utf-8", "UHC": "cp949", "SJIS": "shift_jis", "WIN874": "cp874"}
+    known = words.get(name, re.sub(r"^WIN(\d+)$", r"cp\1", name))
+    try:
+        return codecs.lookup(known).name
+    except LookupError:
+        return "utf-8"
 
 
 def copy_alone(connection: Connection, statement: bytes, rows: Iterable[bytes]) -> None:

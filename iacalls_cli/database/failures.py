@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from iacalls_cli.database.tls_hints import tls_hint
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, DatabaseUnavailable, IacallsError
 
 # What to do about a SQLSTATE. Sources: PostgreSQL's appendix of error codes, and what the
@@ -41,6 +42,7 @@ NO_SLOT_HINT = (
     "of the role or database (a backup takes two sessions, `maintain vacuum` two or more)"
 )
 PG_HBA_HINT = "the server's pg_hba.conf admits neither this user nor this address; or it wants TLS (sslmode=require)"
+TO_SERVER = re.compile(r'connection to server (?:at|on socket) .*?(?:port \d+|") failed: (.*)')
 NOT_READY = ("the database system is", "server closed the connection unexpectedly")
 # PostgreSQL's own databases, which `db init` does not make.
 OWN_DATABASES = ("postgres", "template0", "template1")
@@ -90,7 +92,9 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
     """The error that tells why no connection came about; `where` names the target."""
     text = str(error)
     used_password = bool(error.pgconn and error.pgconn.used_password)
-    reason = first_line(text).rsplit(" failed: ", 1)[-1]
+    line = first_line(text)
+    # What follows may speak of something that failed, too.
+    reason = found[1] if (found := TO_SERVER.search(line)) else line.rsplit(" failed: ", 1)[-1]
     reason = reason.removeprefix("connection is bad: ").removeprefix("connection failed: ")
     reason = re.sub(r"^([A-ZÁÉÍÓÚ]+:\s+|\[Errno -?\d+\] )", "", reason)
     message = f"cannot connect to {where}: {reason}"
@@ -106,6 +110,8 @@ def connection_failed(error: psycopg.Error, where: str, database: str) -> Connec
         hint = "a connection pooler refuses this setting (PGOPTIONS, options); name the PostgreSQL server itself"
     elif "invalid response" in reason:
         hint = "that does not answer as a PostgreSQL server does; check host and port"
+    elif hint := tls_hint(reason):
+        pass
     elif "SSL" in reason:
         hint = "the server offers no TLS; check the address, iacalls never falls back to an unencrypted connection"
     elif "resolve host" in reason or "translate host" in reason or "not known" in reason:

@@ -15,6 +15,7 @@ from iacalls_cli.config.target import Target
 from iacalls_cli.errors import UsageError
 
 ESCAPES = "in a password write % as %25, @ as %40, / as %2F, : as %3A"
+ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ def resolve(parameters: Mapping[str, Any]) -> dict[str, str]:
         options = pq.Conninfo.get_defaults()
         defaults = {option.keyword.decode(): (option.val or b"").decode(errors="replace") for option in options}
     return {**{key: value for key, value in defaults.items() if value}, **given}
+
+
+def is_encrypted_only(values: Mapping[str, str]) -> bool:
+    """Whether resolved parameters lead to no session without TLS."""
+    return values.get("sslmode") in ENCRYPTED
 
 
 def describe(target: Target, values: Mapping[str, str]) -> Place:

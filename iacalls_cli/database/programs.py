@@ -25,8 +25,9 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from iacalls_cli.config.target import Target
-from iacalls_cli.database.connection import Session
-from iacalls_cli.database.parameters import connection_parameters, foreign_variables, resolve
+from iacalls_cli.database.connection import Connection, Session
+from iacalls_cli.database.newer_options import explain_needs, newer_options, without_newer
+from iacalls_cli.database.parameters import connection_parameters, foreign_variables, is_encrypted_only, resolve
 from iacalls_cli.database.settings import program_options
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.errors import IacallsError, UsageError
@@ -40,7 +41,8 @@ VERSION_FOLDERS = (
 )
 # Debian's programs in PATH are this script, which picks a version by rules of its own.
 WRAPPER = "pg_wrapper"
-ENCRYPTED = ("require", "verify-ca", "verify-full")
+# libpq calls them debugging options; whoever has them can log in.
+LOGIN_KEYS = ("scram_client_key", "scram_server_key")
 ENDING_SECONDS = 10
 KEPT_LINES = 200
 PR_SET_PDEATHSIG = 1
@@ -96,15 +98,15 @@ def version_of(program: Path) -> str:
     return match[0] if match else ""
 
 
-def choose_programs(major: int, *, encrypted: bool = False) -> Programs:
-    """The oldest installed programs that are not older than `major`.
+def choose_programs(major: int, *, encrypted: bool = False, needs: Mapping[str, int] | None = None) -> Programs:
+    """The oldest installed programs that are not older than `major`, and know the options in `needs`.
 
     With `encrypted`, those that know TLS. Raises `IacallsError` saying what there is when none fits.
     """
     installed = installed_programs()
     fitting = [programs for programs in installed if programs.major >= major]
+    known = ", ".join(str(programs) for programs in installed) or "none"
     if not fitting:
-        known = ", ".join(str(programs) for programs in installed) or "none"
         raise IacallsError(
             f"no client programs (pg_dump, pg_restore) for PostgreSQL {major} are installed; there are: {known}",
             f"install PostgreSQL {major}'s client package, like postgresql-client-{major}",
@@ -115,6 +117,10 @@ def choose_programs(major: int, *, encrypted: bool = False) -> Programs:
             "this connection is to be encrypted, and the bundled client programs know no TLS",
             f"install PostgreSQL {major}'s client package, like postgresql-client-{major}",
         )
+    if needs:
+        usable = [programs for programs in usable if programs.major >= max(needs.values())]
+        if not usable:
+            raise IacallsError(*explain_needs(needs, known))
     return min(usable, key=lambda programs: programs.major)
 
 
@@ -152,17 +158,18 @@ def connect_client(session: Session, target: Target, command: str, *, major: int
             f"the client programs would show {secrets_given[0]} to other users (ps)", "use a file instead, or none"
         )
     resolved = resolve(parameters)
-    wants_tls = resolved.get("sslmode") in ENCRYPTED
+    wants_tls = is_encrypted_only(resolved)
     if session.connection.pgconn.ssl_in_use and not wants_tls:
         # As this session is: "prefer" would let the programs fall back.
         parameters["sslmode"] = "require"
     programs = choose_programs(
-        max(info.server_version // 10_000, major), encrypted=bool(session.connection.pgconn.ssl_in_use) or wants_tls
+        max(info.server_version // 10_000, major),
+        encrypted=bool(session.connection.pgconn.ssl_in_use) or wants_tls,
+        needs=newer_options(resolved),
     )
     parameters.pop("password", None)
-    # The very server of the session, where a DSN names several.
-    if "," in str(parameters.get("host") or ""):
-        parameters.update(host=info.host, port=str(info.port))
+    pin_server(parameters, resolved, session.connection)
+    parameters = without_newer(parameters, programs.major)
     parameters["dbname"] = database or info.dbname
     hidden = foreign_variables(target, parameters)
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
@@ -183,10 +190,26 @@ def connect_client(session: Session, target: Target, command: str, *, major: int
     return Client(programs, make_conninfo(**parameters, application_name=application), application, environment)
 
 
+def pin_server(parameters: dict[str, Any], resolved: Mapping[str, str], connection: Connection) -> None:
+    """Let parameters lead to the very server of a session, where they name several or a name has several addresses.
+
+    Another one of them may be a replica, and does not know the session's snapshot.
+    """
+    info = connection.info
+    named = [resolved.get(name, "") for name in ("host", "hostaddr", "port")]
+    if any("," in value for value in named):
+        parameters.update(host=info.host, port=str(info.port))
+        parameters.pop("hostaddr", None)
+    if info.hostaddr and (any("," in value for value in named) or resolved.get("load_balance_hosts") == "random"):
+        parameters["hostaddr"] = info.hostaddr
+    if parameters.get("load_balance_hosts"):
+        del parameters["load_balance_hosts"]
+
+
 def secret_keywords() -> list[str]:
     """libpq's secrets but for the password, which has a variable of its own."""
-    options = pq.Conninfo.get_defaults()
-    return [option.keyword.decode() for option in options if option.dispchar == b"*" and option.keyword != b"password"]
+    options = [(option.keyword.decode(), option.dispchar) for option in pq.Conninfo.get_defaults()]
+    return [name for name, shown in options if (shown == b"*" and name != "password") or name in LOGIN_KEYS]
 
 
 @dataclass
@@ -261,7 +284,7 @@ def with_closed(stream: Any) -> None:
 
 @contextmanager
 def start_program(
-    command: Sequence[str], environment: Mapping[str, str] | None = None, **streams: Any
+    command: Sequence[str | bytes], environment: Mapping[str, str] | None = None, **streams: Any
 ) -> Iterator[RunningProgram]:
     """Start a program with its stderr collected; it ends with the block."""
     process = subprocess.Popen(
@@ -271,7 +294,7 @@ def start_program(
         preexec_fn=die_with_parent(),  # noqa: PLW1509, it makes one system call and takes no lock
         **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams},
     )
-    running = RunningProgram(Path(command[0]).name, process)
+    running = RunningProgram(Path(str(command[0])).name, process)
     running._reader.start()  # noqa: SLF001, its own maker
     try:
         yield running

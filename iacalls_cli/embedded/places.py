@@ -14,6 +14,7 @@ from pathlib import Path
 
 from iacalls_cli.embedded.account import Account
 from iacalls_cli.errors import IacallsError
+from iacalls_cli.safe_files import user_folder
 
 # sockaddr_un.sun_path holds 104 bytes on macOS and 108 on Linux, the final NUL included.
 SOCKET_PATH_BYTES = 103
@@ -122,9 +123,7 @@ def find_homes() -> tuple[Path, ...]:
     For root, whose data directory (`/root` is closed) the server's account may not enter, also in a
     directory of the same name below /var/lib/iacalls.
     """
-    import platformdirs
-
-    data_folder = Path(platformdirs.user_data_dir("iacalls", appauthor=False)).absolute()
+    data_folder = user_folder("data").absolute()
     if os.geteuid() != 0:
         return (data_folder / HOME,)
     return data_folder / HOME, SYSTEM_STATE / str(data_folder).strip("/").replace("/", "-") / HOME

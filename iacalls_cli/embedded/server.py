@@ -16,12 +16,14 @@ from iacalls_cli.embedded.bundle import Bundle, bundled
 from iacalls_cli.embedded.cluster import SUPERUSER, cause_of, check_version, make_cluster, write_private
 from iacalls_cli.embedded.places import Places, find_cluster, find_places, folder_size, remove_all
 from iacalls_cli.errors import IacallsError
+from iacalls_cli.safe_files import DamagedFile, open_lock, read_small
 from iacalls_cli.table import Bytes, Prose
 
 DATABASE = "iacalls_db"
 START_SECONDS = 120
 FAST_SECONDS = 20
 LOG_BYTES = 5_000_000
+PID_BYTES = 4096
 
 # No TCP at all: the socket's folder is closed to other users, and SCRAM asks even those
 # who get that far for a password.
@@ -213,13 +215,16 @@ class Server:
         return self.places.data / "postmaster.pid"
 
     def _is_alive(self) -> bool:
-        """Whether the process that postmaster.pid names is a server on our data directory."""
+        """Return whether the process that postmaster.pid names is a server on our data directory.
+
+        After a kill or a reboot its number may be that of another user's process, into which we cannot look.
+        """
         import psutil
 
         try:
-            pid = int(self._pid_file.read_text("utf-8", "replace").split()[0])
-            return Path(psutil.Process(pid).cwd()) == self.places.data.resolve()
-        except (FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess):
+            process = psutil.Process(int(read_small(self._pid_file, PID_BYTES).split()[0]))
+            return process.uids().real == self.account.uid and Path(process.cwd()) == self.places.data.resolve()
+        except (FileNotFoundError, DamagedFile, ValueError, IndexError, OverflowError, psutil.NoSuchProcess):
             return False
         except psutil.AccessDenied:
             return True
@@ -275,7 +280,7 @@ class Server:
         """Hold the kernel's lock on the lock file; it goes with the process, however that ends."""
         until = time.monotonic() + START_SECONDS
         while True:
-            handle = os.open(self.places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = open_lock(self.places.lock)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self.places.lock.exists() and os.path.samestat(os.fstat(handle), self.places.lock.stat()):

@@ -1,12 +1,14 @@
-"""Compressed files as streams of bytes, in constant memory: zstd with threads, and gzip to read.
+"""Compressed files as streams of bytes, in constant memory: zstd with threads, and gzip, xz and bzip2 to read.
 
 pg_dump compresses with zlib on one core, and knows zstd only from version 16 on where it was
 built in. zstd of the `zstandard` library does the same work on all cores for every version.
 """
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import re
 import zlib
@@ -21,12 +23,13 @@ import zstandard
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.files import CHUNK_BYTES
 
-ZSTD, GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
+ZSTD, GZIP, XZ, BZIP2 = b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh"
+MAGIC_BYTES = 6
 LEVELS = {"zstd": (1, 19), "gzip": (1, 9)}
 # zstd's own library does not say when a stream ends in the middle of a frame. A frame of ours
 # behind the file comes out at the end only if all before it was whole.
 END = b"\x00iacalls: the whole file was read\x00"
-DAMAGE = (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError)
+DAMAGE = (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -109,17 +112,33 @@ def read_chunks(path: Path) -> Iterator[bytes]:
     Raises `IacallsError` where the file is damaged or ends too early.
     """
     with path.open("rb") as file:
-        magic = file.read(4)
+        magic = file.read(MAGIC_BYTES)
         file.seek(0)
         try:
-            if magic == ZSTD:
+            if magic.startswith(ZSTD):
                 yield from read_zstd(file)
             else:
-                stream = gzip.GzipFile(fileobj=file) if magic.startswith(GZIP) else file
+                stream = open_stream(file, magic)
                 while chunk := stream.read(CHUNK_BYTES):
                     yield chunk
         except DAMAGE as error:
             raise IacallsError(f"{path.name} is damaged: {error}") from None
+        except OSError as error:
+            # bzip2's library tells damage this way, and with no number of the system's.
+            if error.errno is not None:
+                raise
+            raise IacallsError(f"{path.name} is damaged: {error}") from None
+
+
+def open_stream(file: IO[bytes], magic: bytes) -> IO[bytes]:
+    """A file's content as its first bytes say it is compressed: by gzip, xz or bzip2, or not at all."""
+    if magic.startswith(GZIP):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if magic == XZ:
+        return cast("IO[bytes]", lzma.LZMAFile(file))
+    if magic.startswith(BZIP2):
+        return cast("IO[bytes]", bz2.BZ2File(file))
+    return file
 
 
 def read_zstd(file: IO[bytes]) -> Iterator[bytes]:
@@ -154,10 +173,9 @@ class FollowedFile:
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a file's first bytes are those of zstd or gzip."""
+    """Whether a file's first bytes are those of zstd, gzip, xz or bzip2."""
     with path.open("rb") as file:
-        magic = file.read(4)
-    return magic == ZSTD or magic.startswith(GZIP)
+        return file.read(MAGIC_BYTES).startswith((ZSTD, GZIP, XZ, BZIP2))
 
 
 def decompress(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and their checksums."""
+"""Checksums of files, and the directories that hold backups and archives."""
 
 import hashlib
 import os
@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from iacalls_cli.errors import IacallsError
+from iacalls_cli.safe_files import Folder, open_folder, require_directory
 
 CHUNK_BYTES = 1 << 20
-UNFINISHED = ".partial"
 
 
 @dataclass(frozen=True)
@@ -23,35 +23,25 @@ class StoredFile:
     sha256: str
 
 
-def hash_file(folder: Path, path: str) -> StoredFile:
-    """Read a file of `folder` whole, and say what it is."""
+def hash_file(folder: Folder, path: str) -> StoredFile:
+    """Read a file of `folder` whole, and say what it is; raises `DamagedFile` for what is no regular file."""
     digest, size = hashlib.sha256(), 0
-    with (folder / path).open("rb", buffering=0) as file:
+    with open_folder(folder) as opened, os.fdopen(opened.open(path), "rb", buffering=0) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
     return StoredFile(path, size, digest.hexdigest())
 
 
-def hash_files(folder: Path, paths: Iterable[str]) -> tuple[StoredFile, ...]:
+def hash_files(folder: Folder, paths: Iterable[str]) -> tuple[StoredFile, ...]:
     """Read several files of `folder` whole."""
     return tuple(hash_file(folder, path) for path in sorted(paths))
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a small file that is whole or not there, for its owner alone."""
-    partial = path.with_name(path.name + UNFINISHED)
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.rename(path)
-    sync_folder(path.parent)
+    """Write a small file that is complete or not there, for its owner alone; raises `ForeignFile` and OSError."""
+    with open_folder(path.parent) as folder:
+        folder.write(path.name, text)
 
 
 def sync_folder(folder: Path) -> None:
@@ -65,7 +55,12 @@ def sync_folder(folder: Path) -> None:
 
 def utc_now() -> str:
     """Now, as the manifest writes times."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return as_utc(datetime.now(UTC))
+
+
+def as_utc(moment: datetime) -> str:
+    """A moment, as the manifest writes times."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def make_folder(directory: Path) -> None:
@@ -78,6 +73,8 @@ def make_folder(directory: Path) -> None:
         ) from None
     if not os.access(directory, os.W_OK | os.X_OK):
         raise IacallsError(f"cannot write to the folder {directory}", "name another one with --directory")
+    with open_folder(directory, is_followed=True) as opened:
+        require_directory(opened)
 
 
 def free_bytes(directory: Path) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.retention_steps import prune_store, read_retention
 from iacalls_cli.commands.backup.store import backups_answer, open_store, settings
+from iacalls_cli.commands.clocks import clock_difference
 from iacalls_cli.commands.run import Run
 from iacalls_cli.config.backup import BackupSettings
 from iacalls_cli.database.connection import Limits
@@ -24,6 +25,7 @@ from iacalls_cli.operations.backup.job import only_job
 from iacalls_cli.operations.backup.path_functions import find_path_functions
 from iacalls_cli.operations.backup.snapshot import named_lock_waits, read_source, require_rights
 from iacalls_cli.operations.backup.store import make_id
+from iacalls_cli.operations.backup.swap import read_clock
 from iacalls_cli.operations.compression import read_compression
 from iacalls_cli.operations.hooks import JobReport, run_hook
 from iacalls_cli.text import pretty_size
@@ -117,6 +119,8 @@ def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: R
         with named_lock_waits(session.connection, dump.lock_wait):
             source = read_source(session.connection)
         require_rights(source, session.connection.info.user)
+        if difference := clock_difference(read_clock(session.connection)):
+            diagnostics.warning(f"{difference}; the backup is dated by the server's, and named by this machine's")
         client = connect_client(session, target, run.command)
         plan = CreatePlan(dump, source, label)
         make_id(source.facts["name"], label, datetime.now(UTC))  # raises for a label that cannot be in it

@@ -53,6 +53,7 @@ SearchPath = Annotated[
         help="search_path for rows, indexes and constraints, like public,extensions.",
     ),
 ]
+Database = Annotated[str, typer.Argument(metavar="[DATABASE]", help="Only backups of this database.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", metavar="N", min=1, max=64, help="Tables and indexes at a time.")]
 KeepDaily = Annotated[int | None, typer.Option("--keep-daily", metavar="N", min=0, help="Days to keep one of.")]
 KeepWeekly = Annotated[int | None, typer.Option("--keep-weekly", metavar="N", min=0, help="Weeks to keep one of.")]

@@ -1,5 +1,6 @@
 """`iacalls backup create`, `list` and `verify`."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.group import (
     BackupId,
+    Database,
     Directory,
     app,
 )
@@ -61,8 +63,8 @@ def create(
     create_one(run, contents, format, jobs, compress, directory, label, prune=prune)
 
 
-@command(app, "list", OUTPUT_OPTIONS, examples=("iacalls backup list", "iacalls backup list -o json"))
-def list_backups(run: Run, directory: Directory = None) -> None:
+@command(app, "list", OUTPUT_OPTIONS, examples=("iacalls backup list", "iacalls backup list iacalls_db -o json"))
+def list_backups(run: Run, database: Database = "", directory: Directory = None) -> None:
     """List the backups, the newest first, with what is known of each: created, verified, proven or damaged.
 
     Verified: read whole, every checksum right. Proven: restored into a scratch database and found to be
@@ -71,9 +73,10 @@ def list_backups(run: Run, directory: Directory = None) -> None:
     from iacalls_cli.commands.backup.store import backups_answer, open_store
 
     store = open_store(directory)
-    backups = store.backups()
+    backups = store.of_database(database)
     if not backups:
-        diagnostics.note(f"there is no backup in {store.directory}; `iacalls backup create` makes one")
+        of = f" of {database}" if database else ""
+        diagnostics.note(f"there is no backup{of} in {store.directory}; `iacalls backup create` makes one")
     run.write(backups_answer(backups, run.output))
 
 
@@ -88,13 +91,14 @@ def verify(
 
     What is found is recorded: `backup list` shows it, `backup prune` counts only backups that are good.
     """
-    from iacalls_cli.commands.backup.store import open_store
+    from iacalls_cli.commands.backup.store import open_store, source_of
+    from iacalls_cli.operations.backup.store import LATEST
     from iacalls_cli.operations.backup.verify import verify_backup
 
-    if all and backup != "newest":
+    if all and backup not in LATEST:
         raise UsageError("--all and a backup's id contradict each other", "give one of them")
     store = open_store(directory)
-    chosen = store.backups() if all else [store.find(backup)]
+    chosen = store.backups() if all else [store.find(backup, partial(source_of, run))]
     rows = []
     for one in chosen:
         with diagnostics.waiting(f"reading {one.id}"):

@@ -16,16 +16,16 @@ from iacalls_cli.commands.backup.restore_steps import (
     warn_of_privileges,
 )
 from iacalls_cli.commands.backup.sessions import open_named, open_one, open_server
-from iacalls_cli.commands.backup.store import open_store, settings
+from iacalls_cli.commands.backup.store import open_store, settings, source_of
 from iacalls_cli.commands.run import Run
 from iacalls_cli.config.target import EMBEDDED, Target, from_dsn
 from iacalls_cli.database.programs import connect_client
 from iacalls_cli.errors import ProblemsFound, UsageError
 from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.backup.manifest import Manifest
-from iacalls_cli.operations.backup.material import check_material, find_material, unpacked
+from iacalls_cli.operations.backup.material import check_material, find_material, is_readable, unpacked
+from iacalls_cli.operations.backup.new_database import RestorePlan, Server
 from iacalls_cli.operations.backup.rehearse import rehearse
-from iacalls_cli.operations.backup.restore import RestorePlan, Server
 from iacalls_cli.operations.backup.restricted_role import restricted_role
 from iacalls_cli.table import Column, Table
 
@@ -40,12 +40,12 @@ def rehearse_backup(run: Run, directory: Path | None, name: str, jobs: int | Non
     """Test a backup on a scratch server: the embedded one unless --dsn or --profile names another."""
     store = open_store(directory)
     with told(run, settings(), is_dry=False) as report:
-        material = find_material(store, name)
+        material = find_material(store, name, partial(source_of, run), is_readable)
         if material.backup is None or material.manifest is None:
             raise UsageError(f"{name} is not a backup of iacalls", "`iacalls backup list` shows those")
         if material.manifest.contents == "data":
             raise UsageError(f"{material.name} holds rows without their tables", "rehearse a full backup")
-        check_material(material)
+        tell_notes(check_material(material))
         has_target = run.dsn is not None or run.profile is not None
         target = run.target() if has_target else from_dsn(EMBEDDED, "default for rehearsals")
         with open_server(run, material, target) as (session, server):

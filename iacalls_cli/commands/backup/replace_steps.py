@@ -18,7 +18,8 @@ from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.backup.loss import TableLoss, compare_databases
 from iacalls_cli.operations.backup.material import Material, check_material, unpacked
-from iacalls_cli.operations.backup.restore import RestorePlan, Server, require_same, restored_database
+from iacalls_cli.operations.backup.new_database import RestorePlan, Server
+from iacalls_cli.operations.backup.restore import require_same, restored_database
 from iacalls_cli.operations.backup.swap import (
     BEFORE,
     UNDONE,
@@ -67,7 +68,7 @@ def replace_database(run: Run, material: Material, name: str, store: "Store", jo
                     carry_sequences(first, second)
                 tell_loss(losses, live)
                 agree_to_swap(run, session, live)
-                kept = dated_name(live, BEFORE)
+                kept = dated_name(session.connection, live, BEFORE)
                 swap(session.connection, ender, live, restored.name, kept)
         diagnostics.note(f"{live} is replaced; what it was is kept as {kept}; `iacalls backup undo` brings that back")
         tell_verdict(server, live)
@@ -119,7 +120,7 @@ def undo_replace(run: Run) -> None:
         require_swappable(session.connection, live)
         require_swappable(session.connection, kept[0])
         warn_of_replication(server, live)
-        away = dated_name(live, UNDONE)
+        away = dated_name(session.connection, live, UNDONE)
         diagnostics.note(f"plan: put {kept[0]} in the place of {live}, and keep that as {away}")
         losses = compare_live(server, live, kept[0])
         tell_loss(losses, live)

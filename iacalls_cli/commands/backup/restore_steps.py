@@ -15,8 +15,9 @@ from iacalls_cli.database.programs import connect_client
 from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.backup.loss import TableLoss
 from iacalls_cli.operations.backup.material import Material, check_material, unpacked
-from iacalls_cli.operations.backup.restore import Restored, RestorePlan, Server, require_same, restored_database
-from iacalls_cli.operations.backup.tables import BroughtBack, restore_beside, restore_rows
+from iacalls_cli.operations.backup.new_database import RestorePlan, Server
+from iacalls_cli.operations.backup.restore import Restored, require_same, restored_database
+from iacalls_cli.operations.backup.tables import BroughtBack, free_schema, restore_beside, restore_rows
 from iacalls_cli.operations.db.init import database_exists
 from iacalls_cli.operations.db.unfinished import NAME_BYTES, RESTORE, rename_database
 from iacalls_cli.operations.db.verify import verify_database
@@ -62,7 +63,7 @@ def restore_tables(run: Run, material: Material, store: "Store", tables: tuple[s
     target = run.target()
     with run.session(target=target, read_only=False, limits=PATIENT) as session:
         require_primary(session)
-        side = f"restored_{datetime.now(UTC):%Y%m%dt%H%M%Sz}"
+        side = free_schema(session.connection, f"restored_{datetime.now(UTC):%Y%m%dt%H%M%Sz}")
         where = "the empty tables of that name" if data_only else f"the new schema {side}"
         named = ", ".join(tables) or "all tables"
         diagnostics.note(f"plan: bring the rows of {named} from {material} back into {where}")

@@ -1,5 +1,6 @@
 """`iacalls backup rehearse`, `restore` and `undo`."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -85,6 +86,9 @@ def restore(
     ] = False,
     jobs: Jobs = None,
     search_path: SearchPath = "",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="The file is a plain dump, though pg_dump's comments were stripped.")
+    ] = False,
     directory: Directory = None,
 ) -> None:
     """Bring a backup back, or a file that pg_dump wrote (plain, custom, directory, tar; .gz and .zst too).
@@ -95,7 +99,7 @@ def restore(
     """
     from iacalls_cli.commands.backup import replace_steps
     from iacalls_cli.commands.backup import restore_steps as steps
-    from iacalls_cli.commands.backup.store import open_store
+    from iacalls_cli.commands.backup.store import open_store, source_of
     from iacalls_cli.operations.backup.material import find_material
 
     if schema_only and data_only:
@@ -111,7 +115,7 @@ def restore(
     if schema_only and into is None:
         raise UsageError("--schema-only needs a new database", "give --into NAME")
     store = open_store(directory)
-    material = find_material(store, backup)
+    material = find_material(store, backup, partial(source_of, run), is_plain=plain)
     contents = material.manifest.contents if material.manifest else "full"
     if contents == "data" and not data_only:
         raise UsageError(f"{material.name} holds rows without their tables", "restore it with --data-only")

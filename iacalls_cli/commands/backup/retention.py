@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from iacalls_cli.commands.backup.group import (
+    Database,
     Directory,
     KeepDaily,
     KeepMonthly,
@@ -54,6 +55,7 @@ def prune(
 )
 def check(
     run: Run,
+    database: Database = "",
     max_age: Annotated[
         str | None, typer.Option("--max-age", metavar="TIME", help="Of the newest; 26h unless given.")
     ] = None,
@@ -78,7 +80,7 @@ def check(
     from iacalls_cli.table import table_of
 
     demands = read_demands(max_age, min_size, max_shrink, max_proven_age)
-    lines = check_backups(open_store(directory), demands, datetime.now(UTC))
+    lines = check_backups(open_store(directory), demands, datetime.now(UTC), database)
     run.write(table_of(CheckLine, lines))
     problems = [line for line in lines if line.state == "problem"]
     if problems:

@@ -1,12 +1,13 @@
 """The steps of `iacalls backup prune`, and what `check` demands."""
 
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.store import settings
 from iacalls_cli.commands.run import Run
 from iacalls_cli.operations.amounts import read_duration, read_share, read_size
-from iacalls_cli.operations.backup.freshness import Demands
+from iacalls_cli.operations.backup.freshness import Demands, is_future
 from iacalls_cli.operations.backup.job import only_job
 from iacalls_cli.operations.backup.prune import Retention, plan_prune
 from iacalls_cli.operations.backup.store import Backup, Store
@@ -57,7 +58,10 @@ def prune_store(run: Run, store: Store, retention: Retention, after: Backup | No
             stack.enter_context(only_job(run.command, *database))
         # Looked at again, now that nobody changes them.
         backups = [backup for backup in store.backups() if after is None or database_of(backup) in wanted]
-        decisions = plan_prune(backups, retention)
+        decisions = plan_prune(backups, retention, datetime.now(UTC))
+        for decision in decisions:
+            if decision.backup.manifest and is_future(decision.backup.manifest.taken, datetime.now(UTC)):
+                diagnostics.warning(f"{decision.backup.id} is dated in the future; check the clocks")
         removed = [decision.backup for decision in decisions if decision.verdict == "remove"]
         size = sum(backup.manifest.size for backup in removed if backup.manifest)
         diagnostics.note(

@@ -12,7 +12,7 @@ from iacalls_cli.database.connection import Limits, require_primary
 from iacalls_cli.database.parameters import connection_parameters, resolve
 from iacalls_cli.database.programs import connect_client
 from iacalls_cli.operations.backup.material import Material
-from iacalls_cli.operations.backup.restore import Server
+from iacalls_cli.operations.backup.new_database import Server
 
 if TYPE_CHECKING:
     from iacalls_cli.config.target import Target

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli.config.file import load_config
-from iacalls_cli.operations.backup.store import Backup, Store
+from iacalls_cli.operations.backup.store import Backup, Source, Store
 from iacalls_cli.output.write import FOR_PEOPLE, Format
+from iacalls_cli.safe_files import expand_user, user_folder
 from iacalls_cli.table import Answer, Column, Table
 
 if TYPE_CHECKING:
+    from iacalls_cli.commands.run import Run
     from iacalls_cli.config.backup import BackupSettings
 
 
@@ -20,11 +22,25 @@ def settings() -> "BackupSettings":
 
 def open_store(directory: Path | None) -> Store:
     """The store: of `--directory`, else of the config file, else in the user's data folder."""
-    import platformdirs
+    chosen = directory or settings().directory or user_folder("data") / "backups"
+    return Store(expand_user(chosen).absolute())
 
-    default = platformdirs.user_data_path("iacalls", appauthor=False) / "backups"
-    chosen = directory or settings().directory or default
-    return Store(chosen.expanduser().absolute())
+
+def source_of(run: "Run") -> "Source | None":
+    """The system identifier and name of the target's database; None where that cannot be asked."""
+    from iacalls_cli.config.target import choose_target
+    from iacalls_cli.database.rows import fetch
+    from iacalls_cli.errors import IacallsError
+    from iacalls_cli.queries import load_query
+
+    try:
+        # A restore test names its scratch server with --dsn: what was backed up is the configured target.
+        target = choose_target(None, None) if run.command == "backup rehearse" else run.target()
+        with run.session(target=target, is_named=False) as session:
+            row = fetch(session.connection, load_query("backup/system-identifier"))[0]
+            return row["system_identifier"], session.place.database
+    except IacallsError:
+        return None
 
 
 COLUMNS = (
@@ -56,7 +72,7 @@ def backups_answer(backups: Sequence[Backup], output: Format) -> Answer:
 
 def backup_row(backup: Backup) -> tuple[str | int | None, ...]:
     """One backup's row; a damaged manifest leaves most of it empty."""
-    finding = backup.problem or backup.proof.damage or backup.proof.failure
+    finding = backup.problem or backup.foreign or backup.proof.damage or backup.proof.failure
     manifest = backup.manifest
     if manifest is None:
         return (backup.id, backup.state, *[None] * (len(COLUMNS) - 4), str(backup.folder), finding)

@@ -5,15 +5,13 @@ from pathlib import Path
 
 from iacalls_cli.config.file import load_config
 from iacalls_cli.operations.maintain.archives import Archive, Archives
+from iacalls_cli.safe_files import expand_user, user_folder
 
 
 def open_archives(directory: Path | None) -> Archives:
     """The folder of archives: of `--directory`, else of the config file, else in the user's data folder."""
-    import platformdirs
-
-    default = platformdirs.user_data_path("iacalls", appauthor=False) / "archives"
-    chosen = directory or load_config().maintain.archives or default
-    return Archives(chosen.expanduser().absolute())
+    chosen = directory or load_config().maintain.archives or user_folder("data") / "archives"
+    return Archives(expand_user(chosen).absolute())
 
 
 def sizes(archives: Sequence[Archive]) -> int:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from iacalls_cli.operations.maintain.cleanup import CleanupResult
-from iacalls_cli.operations.maintain.plan import CleanupPlan, Effect, Refused, RulePlan
+from iacalls_cli.operations.maintain.counting import Effect
+from iacalls_cli.operations.maintain.plan import CleanupPlan, Refused, RulePlan
 from iacalls_cli.operations.maintain.protection import Stuck
 from iacalls_cli.operations.maintain.sweep import Tally
 from iacalls_cli.output.write import FOR_PEOPLE, Format, without_empty_notes

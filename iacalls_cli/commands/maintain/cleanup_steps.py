@@ -3,11 +3,12 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
+from iacalls_cli.commands.clocks import clock_difference
 from iacalls_cli.commands.maintain.archive_folder import open_archives, sizes
 from iacalls_cli.commands.maintain.cleanup_answers import (
     plan_answer,
@@ -18,7 +19,7 @@ from iacalls_cli.commands.maintain.cleanup_answers import (
 from iacalls_cli.commands.run import Run
 from iacalls_cli.config.file import load_config
 from iacalls_cli.database.connection import require_primary
-from iacalls_cli.errors import DatabaseError, UsageError
+from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
 from iacalls_cli.operations.amounts import read_duration
 from iacalls_cli.operations.maintain.archive import remove_folder
 from iacalls_cli.operations.maintain.archives import Archive, Archives, old_archives
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 MAX_DURATION = timedelta(hours=24)
 # Nothing would be deleted at all, every archive removed at once, and no batch would be protected.
 NEVER_NOTHING = "max_duration", "keep_archives", "running_within"
-CLOCKS_MAY_DIFFER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,13 @@ def clean_up(run: Run, options: CleanupOptions) -> None:
         for warning in plan.warnings:
             diagnostics.warning(warning)
         mine = archives.of(clock.database, clock.system_identifier)
-        old = old_archives(mine, keep_for, datetime.now(UTC)) if keep_for is not None else []
+        old = old_archives(mine, keep_for, clock.now) if keep_for is not None else []
         if old:
             diagnostics.note(
                 f"plan: remove {count_of(len(old), 'archive')} older than {keep} ({pretty_size(sizes(old))})"
             )
         if options.archive and plan.rows:
+            require_encoding(session, plan)
             require_room(plan, archives)
         if run.dry_run:
             run.write(plan_answer(plan, run.output))
@@ -162,11 +163,20 @@ def warn_of_clocks(clock: Clock, zone: str) -> None:
             f"this server's time zone is {clock.zone}, and stored times without a zone are read as {zone}; "
             f"--tz {clock.zone} reads them so"
         )
-    difference = abs(clock.now - datetime.now(UTC))
-    if difference > CLOCKS_MAY_DIFFER:
-        diagnostics.warning(
-            f"the server's clock says {clock.now:%Y-%m-%d %H:%M} UTC and this machine's differs by "
-            f"{difference.total_seconds() / 60:.0f} minutes; the server's decides what is old"
+    if difference := clock_difference(clock.now):
+        diagnostics.warning(f"{difference}; the server's decides what is old")
+
+
+def require_encoding(session: "Session", plan: CleanupPlan) -> None:
+    """Raise `UsageError` where rows that are to be archived may hold bytes that are no text.
+
+    In SQL_ASCII any bytes are text, and an archive holds text in UTF-8.
+    """
+    has_archive = any(rule.bound.rule.has_archive for rule in plan.rules if rule.rows)
+    if has_archive and session.connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        raise UsageError(
+            f"{session.place.database} is in SQL_ASCII: its rows cannot be archived, and nothing was deleted",
+            "back it up first (`iacalls backup create`), then clean up with --no-archive",
         )
 
 
@@ -196,6 +206,8 @@ def remove(old: Sequence[Archive]) -> None:
             remove_folder(archive.folder)
         except OSError as error:
             diagnostics.warning(f"{archive.id} could not be removed: {error.strerror}")
+        except IacallsError as error:
+            diagnostics.warning(f"{archive.id} could not be removed: {error.message}")
 
 
 def tell(run: Run, result: CleanupResult, plan: CleanupPlan, directory: Path | None) -> None:

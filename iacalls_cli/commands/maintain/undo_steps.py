@@ -14,7 +14,8 @@ from iacalls_cli.commands.run import Run
 from iacalls_cli.database.connection import require_primary
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.files import utc_now, write_file
-from iacalls_cli.operations.maintain.archives import UNDONE, Archive
+from iacalls_cli.operations.maintain.archive import UNDONE
+from iacalls_cli.operations.maintain.archives import Archive
 from iacalls_cli.operations.maintain.cleanup import Clock, only_cleanup, read_clock
 from iacalls_cli.operations.maintain.references import Schema, read_schema
 from iacalls_cli.operations.maintain.safeguards import warn_of_undo
@@ -69,7 +70,7 @@ def undo_run(run: Run, run_id: str, directory: Path | None) -> None:
     with run.session(read_only=False, fixed_money=True) as session:
         require_primary(session)
         clock = read_clock(session.connection)
-        archive = archives.find(run_id, clock.database, clock.system_identifier)
+        archive = archives.find(run_id, clock.database, clock.system_identifier, clock.now)
         with diagnostics.waiting(f"reading {archive.id}"):
             verify_archive(archive)
         is_ours = require_same(archive, clock, session.place.database, run_id)
@@ -118,6 +119,8 @@ def conclude(archive: Archive, result: UndoResult) -> None:
         write_file(archive.folder / UNDONE, json.dumps({"at": utc_now(), "rows": result.restored}) + "\n")
     except OSError as error:
         diagnostics.warning(f"everything is back, and {archive.folder} cannot be marked as undone: {error.strerror}")
+    except IacallsError as error:
+        diagnostics.warning(f"everything is back, and the archive cannot be marked as undone: {error.message}")
 
 
 def require_same(archive: Archive, clock: Clock, database: str, asked: str) -> bool:

@@ -28,6 +28,8 @@ LAST = (
 )  # fmt: skip
 ENTRY = re.compile(r"(?P<id>\d+); \d+ \d+ (?P<rest>.*)")
 KINDS = (*LAST, *BY_PROGRAM, "EXTENSION", "TABLE")
+CLIENT_ENCODING = re.compile(rb"^SET client_encoding (?:=|TO) '(\w+)'", re.MULTILINE)
+HEAD_BYTES = 1 << 16
 # Entries whose text may name an owner or a tablespace, which pg_restore is told to leave alone.
 OWNED = ("BLOB METADATA", "BLOB", "INDEX", "CONSTRAINT")
 
@@ -114,13 +116,29 @@ def entries_as_text(client: Client, archive: Path, entries: Iterable[Entry]) -> 
             yield from run_restore(client, archive, "--file=-", option)
 
 
-def archive_script(client: Client, archive: Path, *options: str) -> Iterator[bytes]:
+def entries_head(client: Client, archive: Path) -> Iterator[bytes]:
+    """Yield the SQL that an archive begins with, before all entries."""
+    with chosen(()) as option:
+        yield from run_restore(client, archive, "--file=-", option)
+
+
+def archive_script(client: Client, archive: Path, *options: str | bytes) -> Iterator[bytes]:
     """Yield the SQL that pg_restore makes of an archive, in pieces; raises `IacallsError` where it fails."""
     return run_restore(client, archive, "--file=-", *options)
 
 
-def run_restore(client: Client, archive: Path, *options: str) -> Iterator[bytes]:
-    """Yield what pg_restore writes to its stdout, in pieces; raises `IacallsError` with its words where it fails."""
+def read_encoding(chunks: Iterable[bytes]) -> str:
+    """Return the client encoding that a dump's SQL begins with, by PostgreSQL's name; '' where it names none."""
+    head = next(iter(chunks), b"")[:HEAD_BYTES]
+    match = CLIENT_ENCODING.search(head)
+    return match[1].decode("ascii", "replace").upper() if match else ""
+
+
+def run_restore(client: Client, archive: Path, *options: str | bytes) -> Iterator[bytes]:
+    """Yield what pg_restore writes to its stdout, in pieces; raises `IacallsError` with its words where it fails.
+
+    An option that holds a name is bytes in the archive's encoding.
+    """
     command = [str(client.programs.folder / "pg_restore"), *options, str(archive)]
     with start_program(command, stdout=PIPE) as running:
         stream = running.process.stdout

@@ -112,6 +112,7 @@ def is_of_one_object(statement: Statement) -> bool:
         return find_word(everything, "AS") is None and find_word(everything, "EXECUTE") is None
     if statement.kind == "SUBSCRIPTION" and statement.command == "CREATE":
         # pg_dump always writes that none is to be connected to.
+        words = [token.word or ("" if token.text == b"=" else "?") for token in statement.tokens()]
         return ["CONNECT", "", "FALSE"] in [words[number : number + 3] for number in range(len(words))]
     return not (statement.kind == "SUBSCRIPTION" and statement.command == "ALTER")
 

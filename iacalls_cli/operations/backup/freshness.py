@@ -7,10 +7,13 @@ from datetime import datetime, timedelta
 
 from iacalls_cli.operations.backup.manifest import Manifest
 from iacalls_cli.operations.backup.store import Backup, Store
+from iacalls_cli.operations.backup.verify import missing_bytes
+from iacalls_cli.safe_files import DamagedFile, open_folder
 from iacalls_cli.table import Prose
 from iacalls_cli.text import pretty_size
 
 FULL = "full"
+CLOCK_TOLERANCE = timedelta(minutes=5)
 TIME = re.compile(r"_\d{8}T\d{6}Z")
 
 
@@ -34,16 +37,19 @@ class CheckLine:
     detail: Prose
 
 
-def check_backups(store: Store, demands: Demands, now: datetime) -> list[CheckLine]:
-    """All checks of all databases in a store. Reads manifests and the sizes of files, and takes no lock."""
-    backups = store.backups()
+def check_backups(store: Store, demands: Demands, now: datetime, database: str = "") -> list[CheckLine]:
+    """All checks of one database in a store, or of all. Reads manifests and the sizes of files, and takes no lock."""
+    backups = store.of_database(database)
     lines = []
     groups: dict[str, list[Backup]] = {}
     for backup in backups:
         if backup.state == "damaged":
             finding = f"{backup.id}: {backup.problem or backup.proof.damage}"
             lines.append(CheckLine(database_of(backup), "damage", "problem", finding))
-        elif missing := missing_bytes(backup):
+        elif backup.foreign:
+            lines.append(CheckLine(database_of(backup), "owner", "problem", f"{backup.id}: {backup.foreign}"))
+            continue
+        elif missing := first_missing(backup):
             lines.append(CheckLine(database_of(backup), "files", "problem", f"{backup.id}: {missing}"))
         if backup.manifest and backup.manifest.contents == FULL:
             # By name: after an upgrade or a failover the server's identifier is another one.
@@ -51,14 +57,15 @@ def check_backups(store: Store, demands: Demands, now: datetime) -> list[CheckLi
     for group in groups.values():
         lines += check_group(group, demands, now)
     if not groups:
-        lines.append(CheckLine("", "age", "problem", f"there is no full backup in {store.directory}"))
+        of = f" of {database}" if database else ""
+        lines.append(CheckLine(database, "age", "problem", f"there is no full backup{of} in {store.directory}"))
     return lines
 
 
 def check_group(group: list[Backup], demands: Demands, now: datetime) -> Iterator[CheckLine]:
     """The checks of one database's full backups."""
     database = database_of(group[0])
-    good = [backup for backup in group if backup.is_good and not missing_bytes(backup)]
+    good = [backup for backup in group if backup.is_good and not first_missing(backup)]
 
     def line(check: str, problem: bool, detail: str) -> CheckLine:
         return CheckLine(database, check, "problem" if problem else "ok", detail)
@@ -74,7 +81,7 @@ def check_group(group: list[Backup], demands: Demands, now: datetime) -> Iterato
         age > demands.max_age,
         f"{newest.id} is {pretty_duration(age)} old, at most {pretty_duration(demands.max_age)}",
     )
-    if newest.taken > now + timedelta(minutes=5):
+    if is_future(newest.taken, now):
         yield line("clock", True, f"{newest.id} is from the future")
     if demands.min_size is not None:
         detail = f"{newest.id} has {pretty_size(newest.size)}, at least {pretty_size(demands.min_size)}"
@@ -85,15 +92,24 @@ def check_group(group: list[Backup], demands: Demands, now: datetime) -> Iterato
         detail = f"{newest.id} has {pretty_size(newest.size)}, {before.id} had {pretty_size(before.size)}"
         yield line("shrink", share > demands.max_shrink, detail)
     if demands.max_proven_age is not None:
-        proven = max((backup.proof.proven_at for backup in good), default="")
+        times = [backup.proof.proven_at for backup in good if backup.proof.proven_at]
+        # One from the future would never grow old.
+        proven = max((time for time in times if not is_future(datetime.fromisoformat(time), now)), default="")
         old = not proven or now - datetime.fromisoformat(proven) > demands.max_proven_age
         detail = f"last proven {proven}" if proven else "none was ever proven; `iacalls backup rehearse` does that"
+        if times and not proven:
+            detail = f"proven only in the future: {max(times)}"
         yield line("proven", old, detail)
 
 
 def database_of(backup: Backup) -> str:
     """The database a backup is of; one without a manifest has it in its name, somewhat changed."""
     return str(backup.manifest.database["name"]) if backup.manifest else TIME.split(backup.id)[0]
+
+
+def is_future(moment: datetime, now: datetime) -> bool:
+    """Whether a moment is later than now, by more than clocks differ."""
+    return moment > now + CLOCK_TOLERANCE
 
 
 def taken(manifest: Manifest) -> datetime:
@@ -108,15 +124,15 @@ def comparable(manifests: list[Manifest]) -> Manifest | None:
     return next(same, None)
 
 
-def missing_bytes(backup: Backup) -> str:
-    """What is missing at a glance: a file that is gone or has another size."""
-    for file in backup.manifest.files if backup.manifest else ():
-        path = backup.folder / file.path
-        if not path.is_file():
-            return f"{file.path} is missing"
-        if path.stat().st_size != file.bytes:
-            return f"{file.path} has {path.stat().st_size:,} bytes, and had {file.bytes:,}"
-    return ""
+def first_missing(backup: Backup) -> str:
+    """What is missing at a glance: a file that is gone, has another size, or is none."""
+    if backup.manifest is None:
+        return ""
+    try:
+        with open_folder(backup.folder) as folder:
+            return next(filter(None, (missing_bytes(folder, file) for file in backup.manifest.files)), "")
+    except (OSError, DamagedFile):
+        return "its directory cannot be read"
 
 
 def pretty_duration(duration: timedelta) -> str:

@@ -7,10 +7,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.files import utc_now
+from iacalls_cli.safe_files import number_of, open_lock, parse_json, text_of, user_folder
+
+# What it holds says who holds it, in one line.
+MOST_BYTES = 4096
 
 
 @contextlib.contextmanager
@@ -19,14 +22,12 @@ def only_job(job: str, system_identifier: str, database: str) -> Iterator[None]:
 
     Raises `IacallsError` naming the process that holds the lock.
     """
-    import platformdirs
-
-    folder = Path(platformdirs.user_data_dir("iacalls", appauthor=False)) / "locks"
+    folder = user_folder("data") / "locks"
     digest = hashlib.sha256(f"{system_identifier}/{database}".encode()).hexdigest()[:16]
     path = folder / f"backup-{digest}.lock"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = open_lock(path)
     except OSError as error:
         raise IacallsError(
             f"cannot open the lock file {path}: {error.strerror}", "set XDG_DATA_HOME to a folder you may write to"
@@ -36,7 +37,7 @@ def only_job(job: str, system_identifier: str, database: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise IacallsError(
-                f"another backup job is at work on {database}: {holder(path)}", "wait for it to end, then try again"
+                f"another backup job is at work on {database}: {holder(handle)}", "wait for it to end, then try again"
             ) from None
         about = {"job": job, "pid": os.getpid(), "user": user_name(), "since": utc_now()}
         os.ftruncate(handle, 0)
@@ -54,10 +55,11 @@ def user_name() -> str:
         return str(os.getuid())
 
 
-def holder(path: Path) -> str:
+def holder(handle: int) -> str:
     """Who holds a lock, as it wrote into the file."""
     try:
-        about = json.loads(path.read_text("utf-8"))
-        return f"{about['job']}, process {about['pid']} of {about['user']}, since {about['since']}"
-    except (OSError, ValueError, KeyError):
+        about = parse_json(os.pread(handle, MOST_BYTES, 0))
+        job, user, since = (text_of(about[key]) for key in ("job", "user", "since"))
+        return f"{job}, process {number_of(about['pid'])} of {user}, since {since}"
+    except (OSError, ValueError, TypeError, KeyError):
         return "it has just begun"

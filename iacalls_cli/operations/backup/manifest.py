@@ -5,18 +5,37 @@ Both are written once. `sha256sum -c SHA256SUMS` checks them by hand.
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.backup.dump import CONTENTS, FORMATS, NAMES
 from iacalls_cli.operations.files import StoredFile, hash_file, write_file
+from iacalls_cli.safe_files import (
+    Folder,
+    digest_of,
+    list_of,
+    number_of,
+    open_folder,
+    parse_json,
+    path_of,
+    text_of,
+    texts_of,
+    time_of,
+)
 from iacalls_cli.text import relation_name
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
+PROOF = "proof.json"
+# Of a database with 100,000 tables, in directory format, it has less.
+MOST_BYTES = 64 << 20
+# How a version begins: 18.6, 19beta1.
+MAJOR = re.compile(r"\d{1,4}(?!\d)", re.ASCII)
 # Known from the application (its WhatsApp bodies are in another store) and from pg_dump.
 NOT_INCLUDED = (
     "files in cloud storage: only their names and addresses are in the database",
@@ -85,12 +104,12 @@ class Manifest:
     @property
     def client_major(self) -> int:
         """The major version of the pg_dump that wrote it: an older pg_restore cannot read it."""
-        return int(self.client.split(".")[0])
+        return major_of(self.client)
 
     @property
     def server_major(self) -> int:
-        """The major version of the server it is of."""
-        return int(self.database["server_version"].split(".")[0])
+        """The major version of the server it is of; 0 where it is not written down."""
+        return major_of(self.database.get("server_version", "0"))
 
     @property
     def group(self) -> tuple[str, str, str]:
@@ -110,21 +129,22 @@ def render_sums(own: str, manifest: Manifest) -> str:
     return "".join(f"{digest}  {path}\n" for path, digest in ((MANIFEST, own), *manifest.sums.items()))
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Folder) -> Manifest:
     """Read a backup's manifest; raises `IacallsError` saying what is wrong with it.
 
     Its checksum is compared as well: a manifest that was changed is not obeyed.
     """
     try:
-        text = (folder / MANIFEST).read_bytes()
-        sums = (folder / SUMS).read_bytes()
+        with open_folder(folder) as opened:
+            text = opened.read(MANIFEST, MOST_BYTES)
+            sums = opened.read(SUMS, MOST_BYTES)
     except FileNotFoundError as error:
         raise IacallsError(f"{Path(error.filename).name} is missing") from None
     own = hashlib.sha256(text).hexdigest()
     if not sums.startswith(f"{own}  {MANIFEST}\n".encode()):
         raise IacallsError(f"{MANIFEST} or {SUMS} was changed: the checksum differs")
     try:
-        manifest = parse_manifest(json.loads(text))
+        manifest = parse_manifest(parse_json(text))
     except (ValueError, TypeError, KeyError):
         raise IacallsError(f"{MANIFEST} is not one of this version of iacalls") from None
     # To the byte: another end of line would read the same here, and not in sha256sum.
@@ -135,11 +155,76 @@ def read_manifest(folder: Path) -> Manifest:
 
 def parse_manifest(content: dict[str, Any]) -> Manifest:
     """A manifest from its JSON; raises ValueError, TypeError or KeyError for another one."""
-    if content["format_version"] != FORMAT_VERSION:
+    if number_of(content["format_version"]) != FORMAT_VERSION:
         raise ValueError(content["format_version"])
-    content["tables"] = tuple(TableRows(**table) for table in content["tables"])
-    content["files"] = tuple(StoredFile(**file) for file in content["files"])
-    for field in fields(Manifest):
-        if isinstance(content[field.name], list):
-            content[field.name] = tuple(content[field.name])
+    missing = {field.name for field in fields(Manifest)} - set(content)
+    if missing:
+        raise KeyError(*missing)
+    head = content["migration_head"]
+    content |= {
+        **{key: text_of(content[key]) for key in ("id", "label", "contents", "format", "compression", "iacalls")},
+        **{key: time_of(content[key]) for key in ("snapshot_at", "started_at", "ended_at")},
+        "database": parse_database(content["database"]),
+        "client": version_of(content["client"]),
+        "migration_head": None if head is None else text_of(head),
+        "tables": tuple(map(parse_table, list_of(content["tables"]))),
+        "large_objects": number_of(content["large_objects"]),
+        "reports": texts_of(content["reports"]),
+        "files": parse_files(content["files"], content["format"]),
+        "not_included": texts_of(content["not_included"]),
+    }
+    if content["format"] not in FORMATS or content["contents"] not in CONTENTS:
+        raise ValueError(content["format"], content["contents"])
     return Manifest(**content)
+
+
+def parse_database(content: Any) -> dict[str, Any]:
+    """What is known of the database; its name and its server's number are never missing."""
+    if not isinstance(content, dict):
+        raise TypeError(content)
+    for key, value in content.items():
+        if isinstance(value, str):
+            text_of(value)
+        elif value is not None and not isinstance(value, bool | int):
+            raise TypeError(key)
+    text_of(content["name"]), text_of(content["system_identifier"])
+    if "server_version" in content:
+        version_of(content["server_version"])
+    return content
+
+
+def parse_table(content: Any) -> TableRows:
+    """The rows of a table, from JSON."""
+    table = TableRows(**content)
+    text_of(table.schema), text_of(table.name), number_of(table.rows), number_of(table.bytes)
+    return table
+
+
+def parse_files(content: Any, form: object) -> tuple[StoredFile, ...]:
+    """The files, from JSON: each a plain name of its own, and only a directory dump has files in a directory.
+
+    A file system may take names for one another that differ in case alone.
+    """
+    files = tuple(StoredFile(**file) for file in list_of(content))
+    for file in files:
+        path_of(file.path), number_of(file.bytes), digest_of(file.sha256)
+        parent = file.path.rpartition("/")[0]
+        if parent and (form != "directory" or parent != NAMES["directory"]):
+            raise ValueError(file.path)
+    names = [name.casefold() for name in (MANIFEST, SUMS, PROOF, *(file.path for file in files))]
+    if len(set(names)) < len(names):
+        raise ValueError(names)
+    return files
+
+
+def version_of(value: object) -> str:
+    """The version of a program or server, as it tells it itself."""
+    if not MAJOR.match(text_of(value)):
+        raise ValueError(value)
+    return text_of(value)
+
+
+def major_of(version: str) -> int:
+    """The major version."""
+    match = MAJOR.match(version)
+    return int(match[0]) if match else 0

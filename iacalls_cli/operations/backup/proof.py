@@ -3,13 +3,13 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.backup.manifest import MANIFEST
-from iacalls_cli.operations.files import write_file
+from iacalls_cli.operations.backup.manifest import MANIFEST, MOST_BYTES, PROOF
+from iacalls_cli.safe_files import DamagedFile, Folder, open_folder, parse_json, text_of, time_of
 
-PROOF = "proof.json"
+# It names every damaged file.
+MOST_PROOF_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,19 @@ class Proof:
     failure: str = ""
 
 
-def write_proof(folder: Path, proof: Proof) -> None:
-    """Record what was found out."""
-    write_file(folder / PROOF, render(proof))
+def write_proof(folder: Folder, proof: Proof) -> None:
+    """Record what was found out; raises `ForeignFile` for a backup that is not ours."""
+    with open_folder(folder) as opened:
+        opened.write(PROOF, render(proof))
 
 
-def read_proof(folder: Path) -> Proof:
+def read_proof(folder: Folder) -> Proof:
     """What is recorded; raises `IacallsError` when that is missing, changed, or of another manifest."""
     try:
         # Bytes: read as text, another end of line would look the same.
-        text = (folder / PROOF).read_bytes()
-        proof = Proof(**json.loads(text)["proof"])
+        with open_folder(folder) as opened:
+            text = opened.read(PROOF, MOST_PROOF_BYTES)
+        proof = parse_proof(parse_json(text)["proof"])
         intact = render(proof).encode() == text
     except FileNotFoundError:
         raise IacallsError(f"{PROOF} is missing") from None
@@ -50,12 +52,24 @@ def read_proof(folder: Path) -> Proof:
     return proof
 
 
-def manifest_digest(folder: Path) -> str:
+def manifest_digest(folder: Folder) -> str:
     """The SHA-256 of a backup's manifest; '' where there is none that can be read."""
     try:
-        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    except OSError:
+        with open_folder(folder) as opened:
+            return hashlib.sha256(opened.read(MANIFEST, MOST_BYTES)).hexdigest()
+    except (OSError, DamagedFile):
         return ""
+
+
+def parse_proof(content: dict[str, str]) -> Proof:
+    """The record from its JSON; raises ValueError, TypeError or KeyError for another one."""
+    proof = Proof(**content)
+    for value in asdict(proof).values():
+        text_of(value)
+    for moment in (proof.verified_at, proof.proven_at):
+        if moment:
+            time_of(moment)
+    return proof
 
 
 def render(proof: Proof) -> str:

@@ -3,16 +3,17 @@
 Only backups that were read whole and still have all their files count, each database and kind of
 contents by itself, by the time in the manifest. The newest ones stay in any case, and so do the
 newest proven one and the one that was proven last. What was not verified, or has changed to the
-eye, is neither counted nor removed.
+eye, or is dated in the future, is neither counted nor removed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from iacalls_cli.operations.backup.freshness import missing_bytes
+from iacalls_cli.operations.backup.freshness import first_missing, is_future
 from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import OWN_FILES
+from iacalls_cli.safe_files import open_folder
 
 Bucket = Callable[[datetime], tuple[int, ...]]
 
@@ -36,9 +37,9 @@ class Decision:
     reason: str
 
 
-def plan_prune(backups: Iterable[Backup], retention: Retention) -> list[Decision]:
+def plan_prune(backups: Iterable[Backup], retention: Retention, now: datetime) -> list[Decision]:
     """A decision on every backup, in the order given."""
-    judged = [(backup, object_to(backup)) for backup in backups]
+    judged = [(backup, object_to(backup, now)) for backup in backups]
     reasons: dict[str, list[str]] = {}
     groups: dict[tuple[str, ...], list[Backup]] = {}
     for backup, objection in judged:
@@ -50,15 +51,20 @@ def plan_prune(backups: Iterable[Backup], retention: Retention) -> list[Decision
     return [decide(backup, objection, reasons.get(backup.id, [])) for backup, objection in judged]
 
 
-def object_to(backup: Backup) -> str:
+def object_to(backup: Backup, now: datetime) -> str:
     """Why a backup is neither counted nor removed, or ''."""
+    if backup.foreign:
+        return f"{backup.foreign}: never counted, never removed"
     if not backup.is_good or backup.manifest is None:
         return f"{backup.state}, not verified: never counted, never removed"
-    if missing := missing_bytes(backup):
+    if is_future(backup.manifest.taken, now):
+        return "dated in the future: never counted, never removed"
+    if missing := first_missing(backup):
         return f"{missing}: never counted, never removed"
     known = {*OWN_FILES, *(file.path for file in backup.manifest.files)}
-    paths = (path for path in backup.folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    if foreign := sorted({str(path.relative_to(backup.folder)) for path in paths} - known):
+    with open_folder(backup.folder) as folder:
+        foreign = [path for path in folder.files() if path not in known]
+    if foreign:
         return f"{foreign[0]} does not belong to this backup: never counted, never removed"
     return ""
 

@@ -15,7 +15,8 @@ from iacalls_cli.operations.backup.catalogue import load_catalogue
 from iacalls_cli.operations.backup.compatibility import STAND_IN_FUNCTIONS
 from iacalls_cli.operations.backup.dump import Progress
 from iacalls_cli.operations.backup.manifest import Manifest
-from iacalls_cli.operations.backup.restore import Restored, RestorePlan, Server, restored_database
+from iacalls_cli.operations.backup.new_database import RestorePlan, Server
+from iacalls_cli.operations.backup.restore import Restored, restored_database
 from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import REHEARSAL as REHEARSAL_DAMAGE
 from iacalls_cli.operations.backup.verify import record
@@ -94,13 +95,13 @@ def compare_catalogue(connection: Connection, backup: Backup, major: int, restor
 
     What this server cannot have was left out and named, and is no difference; nor is a stand-in.
     """
-    found = read_catalogue(connection)
+    known, uncompared = load_catalogue(backup.folder)
+    expected = {key: text for key, text in known.items() if key.kind not in uncompared}
+    found = {key: text for key, text in read_catalogue(connection).items() if key.kind not in uncompared}
     if restored.stand_ins:
         found = {key: text for key, text in found.items() if not STAND_IN_FUNCTIONS.match(key.name)}
     differences = [
-        one
-        for one in compare(load_catalogue(backup.folder), found)
-        if not (one.found is None and is_left_out(one.key, restored))
+        one for one in compare(expected, found) if not (one.found is None and is_left_out(one.key, restored))
     ]
     if connection.info.server_version // 10_000 != major:
         # Each version writes a view's query in its own way.

@@ -1,13 +1,13 @@
 """Restoring a dump into a new database: never over an existing one, whole or not at all."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
 from iacalls_cli.database.connection import Connection, Limits, settle
 from iacalls_cli.database.failures import UNDEFINED, database_errors
@@ -19,7 +19,6 @@ from iacalls_cli.operations.backup.compatibility import (
     Compatibility,
     read_compatibility,
     rows_label,
-    schema_of_extension,
 )
 from iacalls_cli.operations.backup.contents import (
     OWNED,
@@ -31,41 +30,32 @@ from iacalls_cli.operations.backup.contents import (
     read_contents,
 )
 from iacalls_cli.operations.backup.dump import Progress, wait_a_moment
+from iacalls_cli.operations.backup.dump_filter import DumpFilter
 from iacalls_cli.operations.backup.manifest import TableRows
 from iacalls_cli.operations.backup.material import Material
-from iacalls_cli.operations.backup.restricted_role import HARMLESS_EXTENSIONS
+from iacalls_cli.operations.backup.new_database import (
+    RestorePlan,
+    Server,
+    create_empty,
+    create_extensions,
+    discard,
+    foreign_encoding,
+)
 from iacalls_cli.operations.backup.run_script import require_idle, run_script
-from iacalls_cli.operations.backup.script import Script, StatementFilter
+from iacalls_cli.operations.backup.script import StatementFilter
 from iacalls_cli.operations.backup.snapshot import copied_rows, count_table, read_source
 from iacalls_cli.operations.backup.statement import Statement
 from iacalls_cli.operations.compression import read_chunks
 from iacalls_cli.operations.db.sequences import find_behind
-from iacalls_cli.operations.db.unfinished import Making, drop_database, lock_creation
+from iacalls_cli.operations.db.unfinished import LOST, Making, drop_database, lock_creation
 from iacalls_cli.queries import load_query
 
-OpenDatabase = Callable[[str], AbstractContextManager[Connection]]
-OpenClient = Callable[[str], Client]
-DEFAULT_TABLESPACE = "pg_default"
 DEFAULT_PATH = b"SET search_path = public, pg_temp"
-PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
-PROVIDER_MAJOR = 15  # the first version with LOCALE_PROVIDER
 LIMITS = Limits("0", "10s")
+# A server that ended our sessions may be starting again.
+RESTART_TRIES, RESTART_PAUSE = 10, 0.5
 # What fills tables and sets sequences.
 FILLING = ("COPY", "INSERT", "SELECT", "REFRESH")
-
-
-@dataclass(frozen=True)
-class RestorePlan:
-    """What to restore of which dump: contents is full or schema; jobs at a time.
-
-    `search_path` is the path under which rows, indexes and constraints are made, '' for the dump's own.
-    """
-
-    material: Material
-    archive: Path
-    contents: str
-    jobs: int
-    search_path: str = ""
 
 
 @dataclass
@@ -84,22 +74,6 @@ class Restored:
     stand_ins: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Server:
-    """The server to restore on: a session in its maintenance database, and ways into the others.
-
-    For a restore test, `owner` is the restricted role that owns the new database and opens all
-    sessions in it, and `open_as_administrator` opens one with the privileges to create extensions.
-    """
-
-    maintenance: Connection
-    open_database: OpenDatabase
-    open_client: OpenClient
-    owner: str = ""
-    is_test: bool = False
-    open_as_administrator: OpenDatabase | None = None
-
-
 @contextmanager
 def restored_database(
     server: Server, name: str, making: Making, plan: RestorePlan, like: str, progress: Progress
@@ -110,6 +84,7 @@ def restored_database(
     `like` is a database whose encoding, order and tablespace it gets, or ''. Raises `IacallsError`
     with the words of the server or the restore programs; nothing is left, or it is named.
     """
+    home = server.maintenance.info.dbname
     leftovers = lock_creation(server.maintenance, name, making)
     unfinished = making.new_name(name)
     restored = Restored(unfinished)
@@ -117,15 +92,24 @@ def restored_database(
         if reason := discard(server, leftover):
             restored.notes.append(f"the database {leftover}, left by an earlier run, could not be dropped: {reason}")
     try:
-        notes = create_empty(server.maintenance, unfinished, plan.material, like, server.owner)
-        beforehand = create_extensions(server, unfinished, plan)
-        with server.open_database(unfinished) as connection:
-            fill(connection, server, plan, restored, beforehand, progress)
-        restored.notes[:0] = notes
-        yield restored
+        with database_errors():
+            encoding = foreign_encoding(server, unfinished, plan)
+            notes = create_empty(server.maintenance, unfinished, plan.material, like, server.owner, encoding)
+            beforehand = create_extensions(server, unfinished, plan)
+            with server.open_database(unfinished) as connection:
+                fill(connection, server, plan, restored, beforehand, progress)
+            restored.notes[:0] = notes
+            yield restored
     finally:
-        if reason := discard(server, unfinished):
-            tell_leftover(restored, f"the database {unfinished} could not be dropped: {reason}")
+        reason = discard(server, unfinished)
+        if reason and server.maintenance.closed:
+            reason = discard_anew(server, unfinished, home)
+        if reason:
+            tell_leftover(
+                restored,
+                f"the database {unfinished} could not be dropped: {reason}; "
+                f"the next `iacalls {making.command}` of {name} drops it",
+            )
 
 
 def tell_leftover(restored: Restored, words: str) -> None:
@@ -136,136 +120,20 @@ def tell_leftover(restored: Restored, words: str) -> None:
         error.message = f"{error.message}; {words}"
 
 
-def discard(server: Server, name: str) -> str:
-    """Drop an unfinished database, also where a session of an ended program is still in it.
+def discard_anew(server: Server, name: str, home: str) -> str:
+    """Drop an unfinished database in a new session in the database `home`, after the server ended the first one.
 
-    A subscription or a logical slot in it keeps it from being dropped, and goes first. Returns why
-    it could not be dropped, '' where it is gone.
+    A server that restarts is waited for, but not for long. Returns why it could not be dropped, '' where it is gone.
     """
-    reason = drop_database(server.maintenance, name, force=True)
-    if not reason:
-        return ""
-    try:
-        with (server.open_as_administrator or server.open_database)(name) as connection:
-            release(connection)
-    except (IacallsError, psycopg.Error):
-        return reason
-    return drop_database(server.maintenance, name, force=True)
-
-
-def release(connection: Connection) -> None:
-    """Drop the subscriptions and unused logical slots of a database that is to be dropped."""
-    for row in fetch(connection, load_query("backup/subscriptions")):
-        if row["kind"] == "slot":
-            connection.execute("SELECT pg_catalog.pg_drop_replication_slot(%s)", [row["name"]])
-            continue
-        subscription = sql.Identifier(row["name"])
-        # Its slot is on another server, and another subscription's.
-        for statement in (
-            "ALTER SUBSCRIPTION {} DISABLE", "ALTER SUBSCRIPTION {} SET (slot_name = NONE)", "DROP SUBSCRIPTION {}",
-        ):  # fmt: skip
-            connection.execute(sql.SQL(statement).format(subscription))
-
-
-def create_empty(maintenance: Connection, name: str, material: Material, like: str, owner: str = "") -> list[str]:
-    """Create an empty database as a backup's was, or as `like` is; returns what could not be the same."""
-    place = fetch(maintenance, load_query("backup/place"), {"name": like})[0] if like else {}
-    facts = place or (material.manifest.database if material.manifest else {})
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
-    if owner:
-        statement += sql.SQL(" OWNER {}").format(sql.Identifier(owner))
-    if "encoding" not in facts:
-        with database_errors():
-            maintenance.execute(statement)
-        return []
-    encoded = statement + sql.SQL(" ENCODING {}").format(sql.Literal(facts["encoding"]))
-    options = [encoded + locale_of(facts)]
-    if like:
-        # The usual one needs a right only where it is named.
-        if place["tablespace"] != DEFAULT_TABLESPACE:
-            options[0] += sql.SQL(" TABLESPACE {}").format(sql.Identifier(place["tablespace"]))
-    elif facts["encoding"] == "UTF8":
-        options.append(encoded)
-    else:
-        # Another server may not know that locale; what it sorts by itself will do.
-        has_providers = maintenance.info.server_version // 10_000 >= PROVIDER_MAJOR
-        provider = " LOCALE_PROVIDER libc" if has_providers else ""
-        options.append(encoded + sql.SQL(f"{provider} LC_COLLATE 'C' LC_CTYPE 'C'"))
-    for number, option in enumerate(options, 1):
+    reason = LOST
+    for _ in range(RESTART_TRIES):
         try:
-            maintenance.execute(option)
-        except (psycopg.errors.WrongObjectType, psycopg.errors.InvalidParameterValue,
-                psycopg.errors.UndefinedObject, psycopg.errors.FeatureNotSupported,
-                psycopg.errors.SyntaxError) as error:  # fmt: skip
-            if number == len(options):
-                raise DatabaseError(f"cannot create a database: {error.diag.message_primary}") from None
-        except psycopg.Error:
-            with database_errors():
-                raise
-        else:
-            return [] if number == 1 else [f"text is ordered by this server's locale, not by {facts['collate']}"]
-    return []
-
-
-def locale_of(facts: dict[str, str]) -> sql.Composable:
-    """How CREATE DATABASE is told the locale."""
-    locale = sql.SQL(" LC_COLLATE {} LC_CTYPE {}").format(sql.Literal(facts["collate"]), sql.Literal(facts["ctype"]))
-    provider = PROVIDERS.get(facts.get("provider", "c"), "libc")
-    if provider == "libc":
-        return locale
-    option = sql.SQL(" LOCALE_PROVIDER {} {} {}").format(
-        sql.SQL(provider), sql.SQL(f"{provider}_locale"), sql.Literal(facts["locale"])
-    )
-    return locale + option
-
-
-def create_extensions(server: Server, name: str, plan: RestorePlan) -> frozenset[str]:
-    """Create the harmless extensions of a backup that its restricted role may not create.
-
-    As a superuser, and therefore before anything of the backup is in the database. Returns their names.
-    """
-    if server.open_as_administrator is None:
-        return frozenset()
-    wanted = [
-        statement
-        for statement in find_extensions(server.open_client(name), plan)
-        if statement.identifiers and statement.identifiers[0] in HARMLESS_EXTENSIONS
-    ]
-    if not wanted:
-        return frozenset()
-    made: set[str] = set()
-    with server.open_as_administrator(name) as connection:
-        for statement in wanted:
-            schema = schema_of_extension(statement)
-            with suppress(psycopg.Error):  # missing here: the restore names it
-                if not schema.startswith("pg_"):
-                    connection.execute(
-                        sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(
-                            sql.Identifier(schema), sql.Identifier(server.owner)
-                        )
-                    )
-                connection.execute(
-                    sql.SQL("CREATE EXTENSION IF NOT EXISTS {} WITH SCHEMA {} CASCADE").format(
-                        sql.Identifier(statement.identifiers[0]), sql.Identifier(schema)
-                    )
-                )
-        made.update(row[0] for row in connection.execute("SELECT extname::text FROM pg_extension").fetchall())
-    return frozenset(made)
-
-
-def find_extensions(client: Client, plan: RestorePlan) -> Iterator[Statement]:
-    """Yield the CREATE EXTENSION statements that a dump begins with."""
-    if plan.material.is_archive:
-        entries = [entry for entry in read_contents(client, plan.archive) if entry.kind == "EXTENSION"]
-        chunks: Iterable[bytes] = entries_as_text(client, plan.archive, entries)
-    else:
-        chunks = read_chunks(plan.archive)
-    for text in Script(chunks).statements():
-        statement = Statement(text)
-        if statement.command in ("COPY", "INSERT") or (statement.command == "CREATE" and statement.kind == "TABLE"):
-            return  # pg_dump writes extensions before tables
-        if statement.command == "CREATE" and statement.kind == "EXTENSION":
-            yield statement
+            with server.open_database(home) as maintenance:
+                return drop_database(maintenance, name, force=True)
+        except (IacallsError, psycopg.Error) as error:
+            reason = error.message if isinstance(error, IacallsError) else LOST
+        time.sleep(RESTART_PAUSE)
+    return reason
 
 
 def fill(
@@ -280,21 +148,21 @@ def fill(
     material = plan.material
     compatibility = read_compatibility(connection, is_test=server.is_test, search_path=plan.search_path)
     compatibility.made_beforehand = beforehand
+    dump_filter = DumpFilter(compatibility)
     try:
         if not material.is_archive:
             # As psql has it: a dump by hand may set none. Nobody else's objects are in the new database.
-            compatibility.path = DEFAULT_PATH
+            dump_filter.kept.path = DEFAULT_PATH
             connection.execute(DEFAULT_PATH)
-            apply = compatibility.apply if plan.contents == "full" else structure_only(compatibility.apply)
-            run(compatibility, read_chunks(plan.archive), apply)
+            apply = dump_filter.apply if plan.contents == "full" else structure_only(dump_filter.apply)
+            run(dump_filter, read_chunks(plan.archive), apply)
         else:
             client = server.open_client(connection.info.dbname)
             if plan.contents == "schema":
-                run(compatibility, archive_script(client, plan.archive, "--schema-only"))
+                run(dump_filter, archive_script(client, plan.archive, "--schema-only"))
             else:
-                restore_archive(client, plan, compatibility, progress)
-        # A plain dump leaves its own settings behind.
-        settle(connection, read_only=False, limits=LIMITS)
+                restore_archive(client, plan, dump_filter, progress)
+        reset_session(connection)
     except IacallsError as error:
         explain(error, compatibility, plan)
         raise
@@ -303,7 +171,7 @@ def fill(
     source = read_source(connection)
     restored.tables = tuple(count_table(connection, relation) for relation in source.tables)
     # Only now: a policy may hide rows even from their owner.
-    compatibility.finish()
+    dump_filter.kept.finish()
     restored.notes += compatibility.notes()
     restored.left_out = frozenset(compatibility.left_out)
     restored.stand_ins = frozenset(compatibility.stand_ins)
@@ -311,12 +179,24 @@ def fill(
         restored.differences = compare_rows(material, restored)
 
 
-def run(compatibility: Compatibility, chunks: Iterable[bytes], apply: StatementFilter | None = None) -> None:
+def reset_session(connection: Connection) -> None:
+    """Undo what a dump's own SET statements left in the session."""
+    with database_errors():
+        connection.execute("SET client_encoding = 'UTF8'; SET row_security = on")
+        settle(connection, read_only=False, limits=LIMITS)
+
+
+def run(dump_filter: DumpFilter, chunks: Iterable[bytes], apply: StatementFilter | None = None) -> None:
     """Run SQL of the dump through the filter; no transaction of it may stay open."""
     run_script(
-        compatibility.connection, chunks, apply or compatibility.apply, compatibility.pardons, compatibility.execute
+        dump_filter.server.connection,
+        chunks,
+        apply or dump_filter.apply,
+        dump_filter.server.pardons,
+        dump_filter.execute,
+        dump_filter.check_command,
     )
-    require_idle(compatibility.connection)
+    require_idle(dump_filter.server.connection)
 
 
 def explain(error: IacallsError, compatibility: Compatibility, plan: RestorePlan) -> None:
@@ -368,29 +248,29 @@ def structure_only(apply: StatementFilter) -> StatementFilter:
     return without_rows
 
 
-def restore_archive(client: Client, plan: RestorePlan, compatibility: Compatibility, progress: Progress) -> None:
+def restore_archive(client: Client, plan: RestorePlan, dump_filter: DumpFilter, progress: Progress) -> None:
     """The definitions statement by statement; rows, indexes and constraints by as many jobs as wanted."""
-    archive, sections = plan.archive, ("data", "post-data")
-    run(compatibility, archive_script(client, archive, "--section=pre-data"))
+    archive, sections, compatibility = plan.archive, ("data", "post-data"), dump_filter.server
+    run(dump_filter, archive_script(client, archive, "--section=pre-data"))
     if plan.search_path or client.programs.major >= TIMEOUT_MAJOR > compatibility.major:
         # pg_restore sets its own search_path, and from 17 on a time-out that older servers do not know.
-        run(compatibility, archive_script(client, archive, *(f"--section={section}" for section in sections)))
+        run(dump_filter, archive_script(client, archive, *(f"--section={section}" for section in sections)))
         return
     entries = without_lacking(read_contents(client, archive, *sections), compatibility, client, archive)
     owned = [entry for entry in entries if entry.kind in OWNED]
-    run_script(compatibility.connection, entries_as_text(client, archive, owned), keep_only(compatibility))
+    run_script(compatibility.connection, entries_as_text(client, archive, owned), keep_only(dump_filter))
     for phase in plan_phases(entries, indexes_as_text=bool(compatibility.lacking_extensions)):
         if phase.by_program:
             run_program(client, plan, phase.entries, compatibility, progress)
         else:
-            run(compatibility, entries_as_text(client, archive, phase.entries))
+            run(dump_filter, entries_as_text(client, archive, phase.entries))
 
 
-def keep_only(compatibility: Compatibility) -> StatementFilter:
+def keep_only(dump_filter: DumpFilter) -> StatementFilter:
     """A filter that runs nothing, and keeps owners and privileges for the end."""
 
     def keep(text: bytes) -> None:
-        compatibility.keep(text)
+        dump_filter.keep(text)
 
     return keep
 

@@ -48,13 +48,16 @@ def run_script(
     apply: StatementFilter,
     pardons: Pardons = never,
     execute: Execute | None = None,
+    check: Callable[[bytes], None] | None = None,
 ) -> None:
     """Run a script, each statement as the filter `apply` has it, and go on after an error that is pardoned.
+
+    `check` raises for a command of psql in it that is not to be passed over.
 
     Raises `DatabaseError` naming the statement that failed, `IacallsError` where the script is cut short.
     """
     run = execute or (lambda statement: execute_alone(connection, statement))
-    script = Script(chunks, SessionSyntax(connection))
+    script = Script(chunks, SessionSyntax(connection), check)
     for statement in script.statements():
         if b"\0" in statement:
             # The server reads to there, and would run another statement than the filter saw.

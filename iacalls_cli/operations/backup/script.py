@@ -144,9 +144,12 @@ class Scanner:
 class Script:
     """A stream of SQL as lines, of which COPY's data are taken in large pieces."""
 
-    def __init__(self, chunks: Iterable[bytes], syntax: Syntax | None = None) -> None:
+    def __init__(
+        self, chunks: Iterable[bytes], syntax: Syntax | None = None, check: "Callable[[bytes], None] | None" = None
+    ) -> None:
         self.chunks = iter(chunks)
         self.syntax = syntax or Syntax()
+        self.check = check or check_command
         self.rest: list[bytes] = []
         self.lines: list[bytes] = []
         self.at = 0
@@ -189,7 +192,7 @@ class Script:
         while line := self.line():
             if not parts:
                 if line.startswith(b"\\"):
-                    check_command(line)
+                    self.check(line)
                     continue
                 if not line.strip() or is_comment(line):
                     continue
@@ -249,7 +252,7 @@ def check_command(line: bytes) -> None:
         shown = one_line(" ".join(words) if is_name else words[0])
         raise UsageError(
             f"the file holds a command for psql: {shown}",
-            "make the dump without --create; iacalls runs the SQL of a dump and no commands",
+            "iacalls runs the SQL of a dump of one database, and no commands; psql runs the file as it is",
         )
 
 

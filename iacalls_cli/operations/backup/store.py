@@ -10,8 +10,9 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,15 @@ from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.backup.manifest import Manifest, read_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, read_proof
 from iacalls_cli.operations.files import free_bytes, make_folder, sync_folder
+from iacalls_cli.safe_files import (
+    DamagedFile,
+    ForeignFile,
+    OpenFolder,
+    foreign_reason,
+    open_folder,
+    require_directory,
+    require_own,
+)
 
 PARTIAL = ".partial"
 TIME = re.compile(r"_(\d{8}T\d{6}Z)", re.ASCII)
@@ -27,17 +37,23 @@ ID = re.compile(rf"[\w.-]+{TIME.pattern}(_[\w.-]+)?", re.ASCII)
 # What jobs of ours leave when they are killed; other people's folders may end in .partial too.
 LEFTOVER = re.compile(rf"({ID.pattern}(\.removed)?|restore-of-.+){re.escape(PARTIAL)}", re.ASCII)
 LABEL = re.compile(r"[\w.-]{1,60}", re.ASCII)
-NEWEST = "newest"
+LATEST = ("latest", "newest")
+# A server's system identifier, and a database's name.
+Source = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Backup:
-    """One backup in the store. Without a manifest, `problem` says why it has none that can be read."""
+    """One backup in the store. Without a manifest, `problem` says why it has none that can be read.
+
+    `foreign` says why it is not ours: it can be read by its name, and is never counted, written to or removed.
+    """
 
     folder: Path
     manifest: Manifest | None
     proof: Proof
     problem: str = ""
+    foreign: str = ""
 
     @property
     def id(self) -> str:
@@ -51,9 +67,11 @@ class Backup:
 
     @property
     def state(self) -> str:
-        """The best that is known of it: created, verified, proven, or damaged."""
+        """The best that is known of it: created, verified, proven; or damaged, or foreign."""
         if self.manifest is None or self.proof.damage:
             return "damaged"
+        if self.foreign:
+            return "foreign"
         return "proven" if self.proof.proven_at else "verified" if self.proof.verified_at else "created"
 
     @property
@@ -71,33 +89,53 @@ class Store:
     def backups(self) -> list[Backup]:
         """All backups, the newest first. Only manifests are read, not archives."""
         try:
-            folders = [path for path in self.directory.iterdir() if is_id(path.name) and path.is_dir()]
+            with open_folder(self.directory, is_followed=True) as store:
+                backups = [read_backup(Path(name), store) for name in store.entries() if is_backup(store, name)]
         except FileNotFoundError:
             return []
-        return sorted(map(read_backup, folders), key=age_key, reverse=True)
+        except OSError as error:
+            raise IacallsError(
+                f"cannot read the folder {self.directory}: {error.strerror}", "name another one with --directory"
+            ) from None
+        return sorted(backups, key=age_key, reverse=True)
 
-    def find(self, name: str) -> Backup:
-        """A backup by its id, by an unambiguous beginning of it, or the newest full one of a database.
+    def find(
+        self,
+        name: str,
+        source: Callable[[], Source | None] = lambda: None,
+        passes: Callable[[Backup], bool] = lambda backup: True,
+    ) -> Backup:
+        """A backup by its id, by an unambiguous beginning of it, or the latest full one of a database.
 
-        `newest` will do where the store holds only one database's. Raises `UsageError` when there is
-        none, or more than one that may be meant.
+        `latest` is that of the only database in the store, or else of `source`, the target's; that
+        is asked for only where it matters. One that `passes` refuses is taken only if there is no other.
+        Raises `UsageError` when there is none, or more than one that may be meant.
         """
         backups = self.backups()
         if not backups:
             raise UsageError(f"there is no backup in {self.directory}", "`iacalls backup create` makes one")
         if not name:
             raise UsageError("the backup's name is empty", "`iacalls backup list` shows them all")
-        own = [backup for backup in backups if name in (NEWEST, backup.database)]
+        own = [backup for backup in backups if name in (*LATEST, backup.database)]
+        if own and not (own := [backup for backup in own if not backup.foreign]):
+            raise UsageError(
+                f"the backups of {name} in {self.directory} are of another user",
+                "name one by its id; `iacalls backup list` shows them all",
+            )
         if own:
             sources = {backup.manifest.group[:2] for backup in own if backup.manifest}
             if len(sources) > 1:
+                wanted = source()
+                own = [backup for backup in own if backup.manifest and backup.manifest.group[:2] == wanted]
+            if not own:
                 raise UsageError(
                     f"{self.directory} holds backups of several databases or servers: "
                     f"{', '.join(sorted({database for _, database in sources}))}",
                     "name a backup by its id; `iacalls backup list` shows them all",
                 )
-            full = (backup for backup in own if backup.manifest is None or backup.manifest.contents == "full")
-            return next(full, own[0])
+            good = [backup for backup in own if passes(backup)]
+            full = (backup for backup in good if backup.manifest is None or backup.manifest.contents == "full")
+            return next(full, (good or own)[0])
         exact = [backup for backup in backups if backup.id == name]
         found = exact or [backup for backup in backups if backup.id.startswith(name)]
         if len(found) != 1:
@@ -105,11 +143,22 @@ class Store:
             raise UsageError(f"there is {what} {name} in {self.directory}", "`iacalls backup list` shows them all")
         return found[0]
 
+    def of_database(self, database: str) -> list[Backup]:
+        """The backups of a database, the latest first; a damaged one that does not say goes by its name. '' is all."""
+        start = f"{plain_name(database)}_"
+        return [
+            backup
+            for backup in self.backups()
+            if not database
+            or backup.database == database
+            or (backup.manifest is None and backup.id.startswith(start) and TIME.match(backup.id, len(start) - 1))
+        ]
+
     def new_id(self, database: str, label: str) -> str:
         """The name of a backup that begins now; of two in the same second the later waits for the next."""
         while True:
             name = make_id(database, label, datetime.now(UTC))
-            if not any((self.directory / taken).exists() for taken in (name, name + PARTIAL)):
+            if not any(os.path.lexists(self.directory / taken) for taken in (name, name + PARTIAL)):
                 return name
             time.sleep(0.1)
 
@@ -139,24 +188,22 @@ class Store:
         make_folder(self.directory)
 
     def remove_leftovers(self) -> None:
-        """Remove what killed jobs left; what a living one works on is locked, and stays."""
-        for folder in self.directory.glob(f"*{PARTIAL}"):
-            if not LEFTOVER.fullmatch(folder.name):
-                continue
-            with contextlib.suppress(OSError):
-                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    remove_folder(folder)
-                finally:
-                    os.close(handle)
+        """Remove what killed jobs left; what a living one works on is locked, and stays, as does what is not ours."""
+        with contextlib.suppress(OSError, ForeignFile), open_folder(self.directory, is_followed=True) as store:
+            require_directory(store)
+            for name in filter(LEFTOVER.fullmatch, store.entries()):
+                with (
+                    contextlib.suppress(OSError, DamagedFile, ForeignFile),
+                    open_folder(Path(name), parent=store) as left,
+                ):
+                    require_own(left.status, left.path)
+                    fcntl.flock(left.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(name, dir_fd=store.handle)
 
     def remove(self, backup: Backup) -> None:
         """Remove a backup: first its name, so that a removal cut short leaves nothing that looks like one."""
-        doomed = backup.folder.with_name(f"{backup.id}.removed{PARTIAL}")
-        backup.folder.rename(doomed)
-        sync_folder(self.directory)
-        remove_folder(doomed)
+        with open_folder(self.directory, is_followed=True) as store:
+            store.remove(backup.id, f"{backup.id}.removed{PARTIAL}")
 
     def free_bytes(self) -> int:
         """The room that is left for this user on the store's disk."""
@@ -168,17 +215,34 @@ def is_id(name: str) -> bool:
     return bool(ID.fullmatch(name)) and not name.endswith(PARTIAL)
 
 
-def read_backup(folder: Path) -> Backup:
-    """A backup as its own files tell it."""
+def is_backup(store: OpenFolder, name: str) -> bool:
+    """Whether an entry of the store has a backup's name and is a directory, or a link in the place of one."""
+    status = store.look_at(name) if is_id(name) else None
+    return status is not None and (stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode))
+
+
+def read_backup(folder: Path, store: OpenFolder | None = None) -> Backup:
+    """A backup as its own files tell it; of those of another user than the store's, that is said."""
+    path = store.path / folder if store else folder
+    try:
+        with open_folder(folder, parent=store) as opened:
+            owner = store.status.st_uid if store else folder.parent.stat().st_uid
+            return read_opened(opened, foreign_reason(opened.status, owner))
+    except (DamagedFile, OSError) as error:
+        return Backup(path, None, Proof(""), problem_of(error))
+
+
+def read_opened(folder: OpenFolder, foreign: str) -> Backup:
+    """A backup whose directory is open."""
     digest = manifest_digest(folder)
     try:
         manifest = read_manifest(folder)
     except (IacallsError, OSError) as error:
-        return Backup(folder, None, Proof(digest), problem_of(error))
+        return Backup(folder.path, None, Proof(digest), problem_of(error), foreign)
     try:
-        return Backup(folder, manifest, read_proof(folder))
+        return Backup(folder.path, manifest, read_proof(folder), "", foreign)
     except (IacallsError, OSError) as error:
-        return Backup(folder, manifest, Proof(digest), problem_of(error))
+        return Backup(folder.path, manifest, Proof(digest), problem_of(error), foreign)
 
 
 def problem_of(error: IacallsError | OSError) -> str:
@@ -207,10 +271,23 @@ def make_locked(folder: Path) -> int:
 
 
 def age_key(backup: Backup) -> tuple[str, str]:
-    """What orders backups by age: the time in the name, which a damaged one has too, then the snapshot's."""
+    """What orders backups by age: the snapshot's time, by the server's clock; of a damaged one that in its name.
+
+    The name has the time of the machine that made it, whose clock may be wrong.
+    """
     # The last: a database's name may hold one too, a label may not.
-    times = TIME.findall(backup.id)
-    return times[-1] if times else "", backup.manifest.snapshot_at if backup.manifest else ""
+    named = (TIME.findall(backup.id) or [""])[-1]
+    if backup.manifest is None:
+        return named, ""
+    try:
+        return f"{backup.manifest.taken.astimezone(UTC):%Y%m%dT%H%M%SZ}", backup.manifest.snapshot_at
+    except (ValueError, OverflowError):
+        return named, backup.manifest.snapshot_at
+
+
+def plain_name(database: str) -> str:
+    """A database's name as part of a file's name."""
+    return re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
 
 
 def make_id(database: str, label: str, moment: datetime) -> str:
@@ -221,8 +298,7 @@ def make_id(database: str, label: str, moment: datetime) -> str:
         raise UsageError(
             f"--label cannot be {label!r}: the name would be taken for another one", "use a word without a time"
         )
-    plain = re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
-    return f"{plain}_{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}" + (f"_{label}" if label else "")
+    return f"{plain_name(database)}_{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}" + (f"_{label}" if label else "")
 
 
 def remove_folder(folder: Path) -> None:

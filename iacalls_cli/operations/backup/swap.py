@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 
@@ -27,9 +27,22 @@ LIMIT_SECONDS = 30
 TRY_SECONDS = 0.1
 
 
-def dated_name(database: str, ending: str) -> str:
-    """The name under which a replaced database is kept."""
-    return shortened(database, len(ending) + STAMP_BYTES) + ending + datetime.now(UTC).strftime(STAMP)
+def read_clock(maintenance: Connection) -> datetime:
+    """Return the server's time: of two names that are kept, the later one must be the latest, whoever made it."""
+    return cast("datetime", fetch(maintenance, load_query("backup/now"))[0]["now"])
+
+
+def dated_name(maintenance: Connection, database: str, ending: str) -> str:
+    """The name under which a replaced database is kept, by the server's clock.
+
+    One that exists is of this very second, which is waited for.
+    """
+    prefix = shortened(database, len(ending) + STAMP_BYTES) + ending
+    while True:
+        name = prefix + read_clock(maintenance).astimezone(UTC).strftime(STAMP)
+        if not fetch(maintenance, load_query("db/database-exists"), {"name": name})[0]["present"]:
+            return name
+        time.sleep(TRY_SECONDS)
 
 
 def kept_databases(maintenance: Connection, database: str) -> list[str]:

@@ -7,19 +7,27 @@ sequence positions and large objects are run, and for tables beside the live one
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
+from itertools import count as count_from
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.extended import text_encoding
+from iacalls_cli.database.extended import python_encoding, text_encoding
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
-from iacalls_cli.operations.backup.compatibility import not_of_a_dump
-from iacalls_cli.operations.backup.contents import archive_script, entries_as_text, read_contents
+from iacalls_cli.operations.backup.contents import (
+    archive_script,
+    entries_as_text,
+    entries_head,
+    read_contents,
+    read_encoding,
+)
+from iacalls_cli.operations.backup.dump_filter import not_of_a_dump
 from iacalls_cli.operations.backup.forms import CALL_OF, is_copy_from_stdin, is_insert_of_values, is_of_one_object
 from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.run_script import read_statement, run_script
@@ -77,6 +85,13 @@ class Selection:
             )
 
 
+def free_schema(connection: Connection, name: str) -> str:
+    """Return a name that no schema has: `name`, or with a number where another restore took it this second."""
+    taken = {row["name"] for row in fetch(connection, load_query("backup/schemas"), {"prefix": name})}
+    names = chain((name,), (f"{name}_{number}" for number in count_from(2)))
+    return next(one for one in names if one not in taken)
+
+
 def restore_beside(
     connection: Connection, client: Client, material: Material, archive: Path, tables: Iterable[str], side: str
 ) -> list[BroughtBack]:
@@ -101,7 +116,7 @@ def restore_beside(
             moved = sql.Identifier(side, names[1]).as_bytes(connection)
             start, end = tokens[0].end - len(tokens[0].text), tokens[2].end
             return statement.text[:start] + moved + statement.text[end:]
-        return text if is_reading(statement) else None
+        return reading_of(connection, statement) if is_reading(statement) else None
 
     with database_errors(), connection.transaction():
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(side)))
@@ -154,7 +169,7 @@ def restore_rows(
                 undo.update(disable_hooks(connection, *names))
             return text
         if is_reading(statement):
-            return text
+            return reading_of(connection, statement)
         if match := SETVAL.fullmatch(text):
             moves.append(
                 (match[1].decode(text_encoding(connection)).replace("''", "'"), int(match[2]), match[3] == b"true")
@@ -207,6 +222,16 @@ def is_reading(statement: Statement) -> bool:
     return len(tokens) > 1 and tokens[1].word.lower() in READING
 
 
+def reading_of(connection: Connection, statement: Statement) -> bytes:
+    """Return how the script's text is to be read: bytes in SQL_ASCII are checked as text of the database's encoding.
+
+    The server would take them unseen.
+    """
+    if b"client_encoding" in statement.text and b"SQL_ASCII" in statement.text.upper():
+        return b"SET client_encoding = '%s';" % (connection.pgconn.parameter_status(b"server_encoding") or b"UTF8")
+    return statement.text
+
+
 def listed_moves(
     connection: Connection, client: Client, material: Material, archive: Path, selection: Selection
 ) -> list[tuple[str, int, bool]]:
@@ -240,7 +265,8 @@ def script_of(
         return read_chunks(archive)
     # SCHEMA.NAME, or a name with a point in it.
     names = {part for name in tables for part in (name, name.split(".", 1)[-1])}
-    selected = [f"--table={name}" for name in sorted(names)]
+    codec = python_encoding(read_encoding(entries_head(client, archive)))
+    selected = [b"--table=" + name.encode(codec, "replace") for name in sorted(names)]
     return archive_script(client, archive, *options, *selected)
 
 

@@ -1,6 +1,7 @@
 """Whether a backup is whole: every file by its checksum, then the archive read from end to end."""
 
 import errno
+import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,11 +10,12 @@ from pathlib import Path
 from iacalls_cli.database.programs import choose_programs, start_program, widen_pipe
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.dump import TOC, archive_path
-from iacalls_cli.operations.backup.manifest import MANIFEST, SUMS, Manifest
-from iacalls_cli.operations.backup.proof import PROOF, Proof, manifest_digest, write_proof
+from iacalls_cli.operations.backup.manifest import MANIFEST, PROOF, SUMS, Manifest
+from iacalls_cli.operations.backup.proof import Proof, manifest_digest, write_proof
 from iacalls_cli.operations.backup.store import Backup, read_backup
 from iacalls_cli.operations.compression import is_compressed, read_chunks
-from iacalls_cli.operations.files import UNFINISHED, hash_file, utc_now
+from iacalls_cli.operations.files import StoredFile, hash_file, utc_now
+from iacalls_cli.safe_files import UNFINISHED, DamagedFile, ForeignFile, OpenFolder, open_folder, require_regular
 
 # The last is what a killed check leaves; the next one writes over it.
 OWN_FILES = (MANIFEST, SUMS, PROOF, PROOF + UNFINISHED)
@@ -40,6 +42,8 @@ def verify_backup(backup: Backup) -> tuple[Backup, list[str]]:
         damage = ""
     # As it is now: while the archive was read, a rehearsal may have recorded something.
     current = read_backup(backup.folder)
+    if current.foreign:
+        return replace(backup, foreign=current.foreign), [*findings, current.foreign]
     kept = Proof(manifest_digest(backup.folder)) if current.problem else current.proof
     if not damage and kept.damage.startswith(REHEARSAL):
         # Sound files do not make good what a restore of them found; only another rehearsal does.
@@ -54,6 +58,8 @@ def record(folder: Path, proof: Proof) -> None:
     """Write what was found out, where that can be: others' backups and read-only media can be looked at too."""
     try:
         write_proof(folder, proof)
+    except ForeignFile:
+        pass
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
@@ -79,27 +85,52 @@ def find_damage(backup: Backup) -> Iterator[str]:
 
 def compare_files(folder: Path, manifest: Manifest) -> Iterator[str]:
     """Files that are missing, too many, or not what the manifest says."""
-    expected = {file.path: file for file in manifest.files}
-    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
-    for path in sorted(present - set(expected) - set(OWN_FILES)):
-        yield f"{path} does not belong to this backup"
-    for path, file in expected.items():
-        if path not in present:
-            yield f"{path} is missing"
-            continue
-        size = (folder / path).stat().st_size
-        if size != file.bytes:
-            yield f"{path} has {size:,} bytes, and had {file.bytes:,}"
+    with open_folder(folder) as opened:
+        yield from compare_opened(opened, manifest)
+
+
+def compare_opened(folder: OpenFolder, manifest: Manifest) -> Iterator[str]:
+    """The same of a directory that is open."""
+    present, expected = folder.files(), {file.path for file in manifest.files}
+    for path in present:
+        if path not in expected and path not in OWN_FILES:
+            yield f"{path} does not belong to this backup"
+    for file in manifest.files:
+        if missing := missing_bytes(folder, file):
+            yield missing
             continue
         try:
-            found = hash_file(folder, path)
+            found = hash_file(folder, file.path)
+        except FileNotFoundError:
+            yield f"{file.path} is missing"
+            continue
+        except DamagedFile as error:
+            yield error.message
+            continue
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            yield f"{path} cannot be read: the disk fails"
+            yield f"{file.path} cannot be read: the disk fails"
             continue
         if found.sha256 != file.sha256:
-            yield f"{path} was changed: its checksum differs"
+            yield f"{file.path} was changed: its checksum differs"
+
+
+def missing_bytes(folder: OpenFolder, file: StoredFile) -> str:
+    """What is missing of a file at a glance, or ''."""
+    try:
+        status = folder.look_at(file.path)
+    except DamagedFile as error:
+        return error.message
+    if status is None or stat.S_ISDIR(status.st_mode):
+        return f"{file.path} is missing"
+    try:
+        require_regular(status, file.path)
+    except DamagedFile as error:
+        return error.message
+    if status.st_size != file.bytes:
+        return f"{file.path} has {status.st_size:,} bytes, and had {file.bytes:,}"
+    return ""
 
 
 def read_whole(folder: Path, form: str, major: int) -> None:

@@ -9,16 +9,40 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from iacalls_cli.operations.db.compare import Difference
-from iacalls_cli.operations.db.expected import ObjectKey, expected_catalogue
-from iacalls_cli.operations.db.statements import create, is_view, schema_tables, statements_about, views_reading
+from iacalls_cli.operations.db.columns import (
+    lines,
+    make_sequence,
+    move_sequence,
+    own_sequence,
+    stop_generating,
+    widen_sequence,
+)
+from iacalls_cli.operations.db.compare import TAKES_NO_VALUE, Difference
+from iacalls_cli.operations.db.expected import (
+    OF_COLUMNS,
+    RELATIONS,
+    ObjectKey,
+    expected_catalogue,
+)
+from iacalls_cli.operations.db.statements import (
+    commented,
+    create,
+    is_view,
+    qualify,
+    quote_name,
+    schema_tables,
+    statements_about,
+    views_reading,
+)
 from iacalls_cli.text import one_line
 
-PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 # The order of the transaction. Views are dropped first where a column under them changes its
 # type, which PostgreSQL refuses otherwise, and made again last.
-ORDER = ("drop view", "function", "column", "default", "not null", "sequence", "primary key", "unique", "table",
-         "check", "foreign key", "trigger", "view", "decision", "index", "afterwards")  # fmt: skip
+ORDER = (
+    "rename", "view options", "drop view", "drop key", "persistence", "function", "generated", "column", "default",
+    "not null", "sequence range", "sequence", "primary key", "unique", "table", "check", "foreign key", "trigger",
+    "view", "decision", "index", "afterwards",
+)  # fmt: skip
 AFTER_COMMIT = ORDER.index("index")
 # A date, with a time of day and an offset if there are any; no digits that a timestamp would round away.
 ISO_TIME = (
@@ -51,7 +75,8 @@ def mending_script(differences: Iterable[Difference]) -> str:
     problems.sort(key=lambda problem: order.index(problem.key.relation) if problem.key.relation in order else -1)
     of_views = [problem for problem in problems if is_view(problem.key.relation)]
     of_tables = [problem for problem in problems if problem not in of_views]
-    steps = [*table_steps(of_tables), *view_steps(of_views, of_tables)]
+    left = left_to_people(problems)
+    steps = list(dict.fromkeys([*table_steps(of_tables, left), *view_steps(of_views, of_tables, left)]))
     steps.sort(key=lambda step: ORDER.index(step.place))
     inside = [step for step in steps if ORDER.index(step.place) < AFTER_COMMIT]
     outside = [step for step in steps if ORDER.index(step.place) >= AFTER_COMMIT]
@@ -77,33 +102,123 @@ def written(steps: Iterable[Step]) -> Iterator[str]:
         yield from ("", f"-- {one_line(step.about)}", step.sql)
 
 
-def table_steps(problems: Iterable[Difference]) -> Iterator[Step]:
-    """The steps that mend tables and functions, unordered."""
+@dataclass(frozen=True)
+class Left:
+    """What the script leaves as it is: columns (table, column), and tables that cannot be referenced."""
+
+    columns: frozenset[tuple[str, str]]
+    tables: frozenset[str]
+
+    def reason(self, relation: str, text: str) -> str:
+        """Return why a statement of `text` about `relation` has to wait, or ''."""
+        for table in sorted(self.tables):
+            if re.search(rf"\bREFERENCES (public\.)?{re.escape(table)}\b", text):
+                return f"table {table} is left as it is"
+        for table, column in sorted(self.columns):
+            is_read = relation == table or re.search(rf"\b{re.escape(table)}\b", text)
+            if is_read and re.search(rf"(?<![\w-]){re.escape(column)}(?![\w-])", text):
+                return f"column {table}.{column} is left as it is"
+        return ""
+
+
+def left_to_people(problems: Iterable[Difference]) -> Left:
+    """What takes a decision, so that what needs it has to wait for that."""
+    columns, tables = set[tuple[str, str]](), set[str]()
     for problem in problems:
-        for place, statement in statements_for(problem):
-            yield Step(place, f"{problem.key}: {problem}", statement)
+        key = problem.key
+        if key.kind == "column" and ((problem.instead and problem.found is None) or problem.obstacle):
+            columns.add((key.relation, key.name))
+        if key.kind == "generated" and (problem.found or "").endswith("VIRTUAL"):
+            columns.add((key.relation, key.name))
+        if (key.kind == "table" and (problem.instead or problem.found)) or (
+            key.kind == "primary key" and problem.obstacle
+        ):
+            tables.add(key.relation)
+    return Left(frozenset(columns), frozenset(tables))
 
 
-def view_steps(problems: Iterable[Difference], of_tables: Iterable[Difference]) -> Iterator[Step]:
+def table_steps(problems: Iterable[Difference], left: Left) -> Iterator[Step]:
+    """The steps that mend tables and functions, unordered."""
+    known = list(problems)
+    for problem in known:
+        key, about = problem.key, f"{problem.key}: {problem}"
+        waits = problem.obstacle if key.kind != "foreign key" else ""
+        if not waits and key.kind not in ("column", "table") and key.name:
+            name = key.name if key.kind in OF_COLUMNS else ""
+            waits = left.reason(key.relation, f"{name} {problem.expected or ''}")
+        if key.kind == "table" and not problem.instead and not problem.found:
+            waits = left.reason("", "\n".join(statements_about(key.relation)))
+        if not waits and (taken := problem.taken_by) and taken in RELATIONS:
+            waits = f"a {taken} has that name"
+        for place, statement in renaming(problem, waits) + list(statements_for(problem)):
+            is_validation = problem.obstacle and key.kind == "foreign key" and place == "afterwards"
+            if (waits or is_validation) and place != "decision":
+                reason = waits or problem.obstacle
+                yield Step("decision", about, f"-- First, {one_line(reason)}. Then:\n{commented(statement)}")
+            else:
+                yield Step(place, about, statement)
+        if not waits:
+            yield from key_steps(problem, known)
+
+
+def renaming(problem: Difference, waits: str) -> list[tuple[str, str]]:
+    """The statement that renames what has the name of an object that is to be created."""
+    kind, _, relation = problem.taken_by.removeprefix("constraint ").partition(" ")
+    if not relation or waits or problem.is_index:
+        return []
+    name, other = quote_name(problem.key.name), quote_name(f"{problem.key.name[:59]}_old")
+    if kind == "index":
+        return [("rename", f"ALTER INDEX public.{name} RENAME TO {other};")]
+    return [("rename", f"ALTER TABLE {qualify(relation)} RENAME CONSTRAINT {name} TO {other};")]
+
+
+def key_steps(problem: Difference, problems: Iterable[Difference]) -> Iterator[Step]:
+    """Drop the foreign keys that forbid a column's new type; the schema's own are added again."""
+    own = {(other.key.relation, other.key.name) for other in problems if other.key.kind == "foreign key"}
+    for relation, name, _ in problem.forbidding:
+        alter, quoted = f"ALTER TABLE {qualify(relation)}", quote_name(name)
+        documented = expected_catalogue().get(ObjectKey("foreign key", relation, name), "")
+        about = f"foreign key {name}: forbids the new type of {problem.key}"
+        if not documented and (relation, name) not in own:
+            about += ", and is not in the schema"
+        yield Step("drop key", about, f"{alter} DROP CONSTRAINT IF EXISTS {quoted};")
+        if documented and (relation, name) not in own:
+            yield Step("foreign key", f"foreign key {name}", f"{alter} ADD CONSTRAINT {quoted} {documented} NOT VALID;")
+            yield Step("afterwards", f"foreign key {name}", f"{alter} VALIDATE CONSTRAINT {quoted};")
+
+
+def view_steps(problems: Iterable[Difference], of_tables: Iterable[Difference], left: Left) -> Iterator[Step]:
     """The steps that mend views, and those that take views out of the way of a column's new type.
 
     A view that keeps its columns is replaced, which keeps the rights granted on it.
     """
     dropped, created = dict[str, str](), dict[str, str]()
+    waiting = dict[str, str]()
     for problem in problems:
         about = f"{problem.key}: {problem}"
         if problem.instead:
             yield Step("decision", about, f"-- Rename or drop it, then:\n{commented(create(problem.key.relation))}")
             continue
+        if problem.key.kind == "view options":
+            options = ", ".join(option.split("=")[0] for option in (problem.found or "").split(", "))
+            yield Step("view options", about, f"ALTER VIEW {qualify(problem.key.relation)} RESET ({options});")
+            continue
         told = created if problem.key.kind == "view" else dropped
         told[problem.key.relation] = about
+        if reason := problem.obstacle or left.reason("", create(problem.key.relation)):
+            waiting[problem.key.relation] = reason
     missing = {problem.key.relation for problem in problems if problem.key.kind == "view" and problem.found is None}
     for problem in of_tables:
-        if problem.key.kind == "column" and problem.found is not None:
+        if problem.key.kind == "column" and problem.found is not None and not problem.obstacle:
             for view in views_reading(problem.key.relation):
                 if view in missing:
                     continue
                 dropped[view] = f"view {view}: stands in the way of the new type of {problem.key}"
+    for view in waiting:
+        about = dropped.pop(view, "") or created.get(view, "")
+        created.pop(view, None)
+        statement = f"DROP VIEW IF EXISTS {qualify(view)};\n{create(view)}"
+        yield Step("decision", about, f"-- First, {one_line(waiting[view])}. Then:\n{commented(statement)}")
     for view, reason in dropped.items():
         yield Step("drop view", reason, f"DROP VIEW IF EXISTS {qualify(view)};")
         yield Step("view", f"view {view}: made again; grant on it what was granted before", create(view))
@@ -118,18 +233,41 @@ def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
     table, name = qualify(key.relation), quote_name(key.name)
     alter = f"ALTER TABLE {table}"
     match key.kind:
-        case "table" if problem.instead:
+        case "table" if problem.instead or found:
             yield "decision", f"-- Rename or drop it, then run `iacalls db verify --sql` again for {table}."
         case "table":
             yield "table", "\n".join(statements_about(key.relation))
-        case "function":
+        case "function" | "function options":
             yield "function", create(key.name.split("(")[0])
+        case "persistence":
+            yield "persistence", f"{alter} SET LOGGED;"
+        case "replica identity":
+            yield "column", f"{alter} REPLICA IDENTITY DEFAULT;"
+        case "generated":
+            yield from stop_generating(key, found or "")
+        case "unvalidated not null":
+            yield "not null", f"{alter} ALTER COLUMN {name} SET NOT NULL;"
+        case "disabled key":
+            definition = expected_catalogue()[ObjectKey("foreign key", key.relation, key.name)]
+            yield "foreign key", f"{alter} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {definition} NOT VALID;"
+            yield "afterwards", f"{alter} VALIDATE CONSTRAINT {name};"
+        case "sequence range":
+            yield "sequence range", widen_sequence(key, found or "")
+        case "next value" if "no next id" in problem.told:
+            yield "decision", f"-- No id is left: free some, or change the type of {key.relation}.{key.name} to bigint."
+        case "next value":
+            yield "sequence", move_sequence(key, found or "")
         case "column" if found is None:
             yield from add_column(key, expected, problem.instead)
         case "column":
             yield "column", change_type(key, expected, found or "")
         case "not null":
             yield "not null", f"{alter} ALTER COLUMN {name} {'SET' if expected else 'DROP'} NOT NULL;"
+        case "default" if found == TAKES_NO_VALUE and expected.startswith("nextval("):
+            yield "default", f"{alter} ALTER COLUMN {name} SET GENERATED BY DEFAULT;"
+        case "default" if (found or "").endswith(" AS IDENTITY"):
+            set_default = f"{alter} ALTER COLUMN {name} SET DEFAULT {expected};" if expected else ""
+            yield "default", lines(f"{alter} ALTER COLUMN {name} DROP IDENTITY;", set_default)
         case "default":
             yield (
                 "default",
@@ -137,6 +275,9 @@ def statements_for(problem: Difference) -> Iterator[tuple[str, str]]:
             )
         case "sequence":
             yield "sequence", lines(make_sequence(key), own_sequence(key), move_sequence(key))
+        case "primary key" | "unique" if problem.is_index:
+            kind = key.kind.upper()
+            yield key.kind, f"{alter} ADD CONSTRAINT {name} {kind} USING INDEX {quote_name(problem.instead)};"
         case "primary key" | "unique" | "check" | "foreign key" if problem.instead and found is None:
             yield key.kind, f"{alter} RENAME CONSTRAINT {quote_name(problem.instead)} TO {name};"
         case "primary key" | "unique":
@@ -213,35 +354,13 @@ def conversion(name: str, expected: str, found: str) -> str:
     return f"{name}::text::{expected}"
 
 
-def sequence_of(key: ObjectKey) -> str:
-    """The name of a column's sequence, or ''."""
-    return expected_catalogue().get(ObjectKey("sequence", key.relation, key.name), "")
-
-
-def make_sequence(key: ObjectKey) -> str:
-    """Make the sequence of a column where it is missing; '' for a column without one."""
-    sequence = sequence_of(key)
-    return f"CREATE SEQUENCE IF NOT EXISTS {qualify(sequence)} AS integer;" if sequence else ""
-
-
-def own_sequence(key: ObjectKey) -> str:
-    """Let a column own its sequence, which then goes with it; '' for a column without one."""
-    owner = f"{qualify(key.relation)}.{quote_name(key.name)}"
-    sequence = sequence_of(key)
-    return f"ALTER SEQUENCE {qualify(sequence)} OWNED BY {owner};" if sequence else ""
-
-
-def move_sequence(key: ObjectKey) -> str:
-    """Move a sequence on to the first value its column does not have, never back and skipping none."""
-    sequence, table, name = qualify(sequence_of(key)), qualify(key.relation), quote_name(key.name)
-    after_rows = f"(SELECT coalesce(max({name}), 0) + 1 FROM {table})"  # noqa: S608, quoted names
-    own_next = f"(SELECT last_value + CASE WHEN is_called THEN 1 ELSE 0 END FROM {sequence})"  # noqa: S608, the same
-    return f"SELECT setval('{sequence}', greatest({after_rows}, {own_next}), false);"
-
-
 def drop_constraint(problem: Difference) -> str:
     """The part of an ALTER TABLE that drops the constraint as it is, or ''."""
-    return "" if problem.found is None else f" DROP CONSTRAINT {quote_name(problem.instead or problem.key.name)},"
+    return (
+        ""
+        if problem.found is None
+        else f" DROP CONSTRAINT IF EXISTS {quote_name(problem.instead or problem.key.name)},"
+    )
 
 
 def build_index(name: str, expected: str, problem: Difference) -> str:
@@ -253,26 +372,8 @@ def build_index(name: str, expected: str, problem: Difference) -> str:
         return f"DROP INDEX CONCURRENTLY public.{name};\n{build}"
     beside = quote_name(f"{problem.key.name}_new")
     return (
+        # What an earlier run left, which stopped while building.
+        f"DROP INDEX CONCURRENTLY IF EXISTS public.{beside};\n"
         f"{build.replace(f' {name} ', f' {beside} ', 1)}\nDROP INDEX CONCURRENTLY public.{name};\n"
         f"ALTER INDEX public.{beside} RENAME TO {name};"
     )
-
-
-def commented(text: str) -> str:
-    """SQL that is only proposed."""
-    return "\n".join(f"-- {line}" for line in text.splitlines())
-
-
-def lines(*texts: str) -> str:
-    """The texts that are not empty, one below the other."""
-    return "\n".join(text for text in texts if text)
-
-
-def quote_name(name: str) -> str:
-    """An identifier as SQL needs it written; catalogue names are data, and data are quoted."""
-    return name if PLAIN_NAME.fullmatch(name) else '"' + name.replace('"', '""') + '"'
-
-
-def qualify(name: str) -> str:
-    """The name of a relation of schema public, as SQL needs it written."""
-    return f"public.{quote_name(name)}"

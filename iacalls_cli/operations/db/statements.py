@@ -7,6 +7,8 @@ from iacalls_cli.operations.db.expected import ObjectKey, expected_catalogue
 from iacalls_cli.placeholders import scan
 from iacalls_cli.queries import load_schema
 
+PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+
 
 def is_view(relation: str) -> bool:
     """Whether the schema has a view of that name."""
@@ -51,3 +53,18 @@ def statements_about(table: str) -> list[str]:
         rf"CREATE TABLE {name} |CREATE (INDEX|TRIGGER) .*? ON {name}\b|COMMENT ON \w+\s+{name}[ .]", re.DOTALL
     )
     return [text for text in schema_statements() if about.match(text)]
+
+
+def commented(text: str) -> str:
+    """SQL that is only proposed."""
+    return "\n".join(f"-- {line}" for line in text.splitlines())
+
+
+def quote_name(name: str) -> str:
+    """An identifier as SQL needs it written; catalogue names are data, and data are quoted."""
+    return name if PLAIN_NAME.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+
+
+def qualify(name: str) -> str:
+    """The name of a relation of schema public, as SQL needs it written."""
+    return f"public.{quote_name(name)}"

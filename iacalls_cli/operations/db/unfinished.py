@@ -16,6 +16,7 @@ from iacalls_cli.queries import load_query
 NAME_BYTES = 63  # PostgreSQL cuts longer names
 TOKEN_BYTES = 8
 MARK_BYTES = 8
+LOST = "the session was lost"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def drop_database(maintenance: Connection, name: str, *, force: bool = False) ->
     try:
         maintenance.execute(statement)
     except psycopg.Error as error:
-        return error.diag.message_primary or "the session was lost"
+        return error.diag.message_primary or LOST
     return ""
 
 

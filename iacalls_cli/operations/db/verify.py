@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
-from iacalls_cli.operations.db.compare import Difference, Finding, compare, finding_of
+from iacalls_cli.operations.db.compare import Difference, Finding, compare, finding_of, sort_differences
 from iacalls_cli.operations.db.expected import Catalogue, ObjectKey, expected_catalogue
+from iacalls_cli.operations.db.meaning import read_same
+from iacalls_cli.operations.db.next_values import find_next_values
+from iacalls_cli.operations.db.obstacles import find_obstacles
 from iacalls_cli.operations.db.row_count import plans_foreign_code
 from iacalls_cli.operations.db.tables import Relation, list_relations
 from iacalls_cli.operations.users import users_with_default_password
@@ -52,7 +56,10 @@ def verify_database(connection: Connection, *, estimate: bool = False) -> Verifi
     Raises `DatabaseError` or `ConnectionFailed`.
     """
     expected = expected_catalogue()
-    differences = compare(expected, read_catalogue(connection))
+    found = read_same(connection, expected, read_catalogue(connection))
+    differences = [*compare(expected, found), *find_next_values(connection, expected)]
+    with database_errors():
+        differences = sort_differences(find_obstacles(connection, differences, found))
     findings = [finding_of(difference) for difference in differences]
     relations = {relation.name: relation for relation in list_relations(connection, estimate=estimate)}
     findings += find_default_passwords(connection)

@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -22,13 +21,27 @@ from typing import Any
 import zstandard
 
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.files import hash_file, sync_folder, write_file
+from iacalls_cli.operations.files import hash_file, write_file
+from iacalls_cli.safe_files import (
+    Folder,
+    digest_of,
+    is_plain_name,
+    list_of,
+    number_of,
+    open_folder,
+    parse_json,
+    require_own,
+    text_of,
+    texts_of,
+    time_of,
+)
 
 FORMAT_VERSION = 1
-MANIFEST, JOURNAL, SUMS = "manifest.json", "journal.jsonl", "SHA256SUMS"
+MANIFEST, JOURNAL, SUMS, UNDONE = "manifest.json", "journal.jsonl", "SHA256SUMS", "undone.json"
 RUNNING = "running"
 REMOVED = ".removed"
 PIECE_BYTES = 1 << 20
+MOST_BYTES, MOST_JOURNAL_BYTES = 64 << 20, 1 << 30
 
 
 @dataclass(frozen=True)
@@ -76,17 +89,53 @@ class Part:
 
 def parse_manifest(content: dict[str, Any]) -> ArchiveManifest:
     """A manifest from its JSON; raises ValueError, TypeError or KeyError for another one."""
-    if content["format_version"] != FORMAT_VERSION:
+    if number_of(content["format_version"]) != FORMAT_VERSION:
         raise ValueError(content["format_version"])
-    files = tuple(parse_file(file) for file in content["files"])
+    files = tuple(map(parse_file, list_of(content["files"])))
+    # A file system may take names for one another that differ in case alone.
+    names = [name.casefold() for name in (MANIFEST, JOURNAL, SUMS, UNDONE, *(file.path for file in files))]
+    if len(set(names)) < len(names) or not isinstance(content["database"], dict):
+        raise ValueError(names)
+    rules = list_of(content["rules"])
+    if not all(isinstance(rule, dict) for rule in rules):
+        raise TypeError(rules)
     known = {item.name: content[item.name] for item in fields(ArchiveManifest)}
-    return ArchiveManifest(**{**known, "files": files, "rules": tuple(content["rules"])})
+    return ArchiveManifest(
+        **{
+            **known,
+            "id": text_of(content["id"]),
+            "database": {text_of(key): text_of(value) for key, value in content["database"].items()},
+            "iacalls": text_of(content["iacalls"]),
+            "started_at": time_of(content["started_at"]),
+            "ended_at": "" if content["ended_at"] == "" else time_of(content["ended_at"]),
+            "state": text_of(content["state"]),
+            "deleted": number_of(content["deleted"]),
+            "changed": number_of(content["changed"]),
+            "files": files,
+            "rules": tuple(rules),
+        }
+    )
 
 
 def parse_file(content: dict[str, Any]) -> ArchivedFile:
-    """A file's entry from its JSON."""
-    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    """A file's entry from its JSON: a plain name in the archive's directory, and what its columns are."""
+    texts = {key: text_of(content[key]) for key in ("path", "schema", "table", "action", "rule")}
+    lists = {key: texts_of(content[key]) for key in ("columns", "types", "key")}
+    if not is_plain_name(texts["path"]) or texts["action"] not in ("deleted", "changed"):
+        raise ValueError(texts)
+    if len(lists["columns"]) != len(lists["types"]) or not set(lists["key"]) <= set(lists["columns"]):
+        raise ValueError(lists)
+    known: dict[str, Any] = {**texts, **lists}
     return ArchivedFile(**known)
+
+
+def parse_part(content: dict[str, Any]) -> Part:
+    """A part from its line of the journal; raises ValueError, TypeError or KeyError for another one."""
+    part = Part(**content)
+    for number in (part.offset, part.bytes, part.rows, int(text_of(part.xid))):
+        number_of(number)
+    text_of(part.path), digest_of(part.sha256)
+    return part
 
 
 def write_archive_manifest(folder: Path, manifest: ArchiveManifest) -> None:
@@ -117,7 +166,8 @@ def read_part(handle: int, part: Part, *, has_header: bool) -> Iterator[bytes]:
 
 def part_rows(folder: Path, file: ArchivedFile, part: Part) -> Iterator[bytes]:
     """The JSON lines of a part; raises `IacallsError` at the end where it is damaged."""
-    handle = os.open(folder / file.path, os.O_RDONLY)
+    with open_folder(folder) as opened:
+        handle = opened.open(file.path)
     try:
         rest, is_first = b"", part.offset == 0
         for content in read_part(handle, part, has_header=is_first):
@@ -128,24 +178,26 @@ def part_rows(folder: Path, file: ArchivedFile, part: Part) -> Iterator[bytes]:
         os.close(handle)
 
 
-def read_journal(folder: Path) -> tuple[list[Part], dict[str, str]]:
+def read_journal(folder: Folder) -> tuple[list[Part], dict[str, str]]:
     """The parts that were written, and what is known of their transactions: committed or aborted."""
     parts: list[Part] = []
     outcomes: dict[str, str] = {}
-    for line in (folder / JOURNAL).read_bytes().split(b"\n")[:-1]:
+    with open_folder(folder) as opened:
+        lines = opened.read(JOURNAL, MOST_JOURNAL_BYTES).split(b"\n")[:-1]
+    for line in lines:
         try:
-            content: dict[str, Any] = json.loads(line)
+            content = parse_json(line)
             if "path" in content:
-                parts.append(Part(**content))
+                parts.append(parse_part(content))
             else:
                 ((outcome, xid),) = content.items()
-                outcomes[xid] = outcome
-        except (ValueError, TypeError, AttributeError):
+                outcomes[text_of(xid)] = outcome
+        except (ValueError, TypeError, KeyError):
             raise IacallsError(f"{folder.name}: {JOURNAL} is damaged", "restore it from a copy") from None
     return parts, outcomes
 
 
-def kept_parts(folder: Path) -> list[Part]:
+def kept_parts(folder: Folder) -> list[Part]:
     """The parts whose rows went, or may have: every one that is not known to be aborted.
 
     What stands behind the journal's last line break was being written, and its transaction cannot have committed.
@@ -156,8 +208,13 @@ def kept_parts(folder: Path) -> list[Part]:
 
 @contextmanager
 def journal_lock(folder: Path) -> Iterator[int | None]:
-    """A handle on the journal that nobody else has locked, or None: then a process lives that is at work on it."""
-    handle = os.open(folder / JOURNAL, os.O_RDWR | os.O_APPEND)
+    """A handle on the journal that nobody else has locked, or None: then a process lives that is at work on it.
+
+    Raises `ForeignFile` for an archive that is not ours, `DamagedFile` for what is no journal, and OSError.
+    """
+    with open_folder(folder) as opened:
+        require_own(opened.status, folder)
+        handle = opened.open(JOURNAL, os.O_RDWR | os.O_APPEND)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,7 +240,7 @@ def append_lines(handle: int, *lines: dict[str, Any], is_synced: bool) -> None:
         raise
 
 
-def count_rows(folder: Path, manifest: ArchiveManifest) -> ArchiveManifest:
+def count_rows(folder: Folder, manifest: ArchiveManifest) -> ArchiveManifest:
     """The manifest with the rows of all kept parts; raises KeyError for a part of an unknown file."""
     actions = {file.path: file.action for file in manifest.files}
     rows = {"deleted": 0, "changed": 0}
@@ -202,23 +259,26 @@ def close_archive(folder: Path, manifest: ArchiveManifest) -> None:
     write_archive_manifest(folder, count_rows(folder, replace(manifest, files=files)))
     for file in manifest.files:
         if file.path not in full:
-            (folder / file.path).unlink(missing_ok=True)
+            with open_folder(folder) as opened:
+                opened.remove_file(file.path)
     names = [MANIFEST, JOURNAL, *(file.path for file in files)]
     write_file(folder / SUMS, "".join(f"{hash_file(folder, name).sha256}  {name}\n" for name in names))
 
 
-def read_sums(folder: Path) -> dict[str, str] | None:
+def read_sums(folder: Folder) -> dict[str, str] | None:
     """The checksums by name; None for an archive that was not closed, raises ValueError for other content."""
     try:
-        lines = (folder / SUMS).read_text("utf-8").splitlines()
+        with open_folder(folder) as opened:
+            lines = opened.read(SUMS, MOST_BYTES).decode("utf-8").splitlines()
     except FileNotFoundError:
         return None
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    sums = {name: digest_of(digest) for digest, name in (line.split("  ", 1) for line in lines)}
+    if not all(map(is_plain_name, sums)):
+        raise ValueError(SUMS)
+    return sums
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove an archive: first its name, so that a removal cut short leaves nothing that looks like one."""
-    doomed = folder.with_name(folder.name + REMOVED)
-    folder.rename(doomed)
-    sync_folder(doomed.parent)
-    shutil.rmtree(doomed)
+    """Remove an archive of ours; raises `ForeignFile` for another one, and OSError."""
+    with open_folder(folder.parent, is_followed=True) as directory:
+        directory.remove(folder.name, folder.name + REMOVED)

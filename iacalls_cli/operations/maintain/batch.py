@@ -14,8 +14,9 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.operations.maintain.archive import ArchivedFile
+from iacalls_cli.operations.maintain.counting import kept_condition
 from iacalls_cli.operations.maintain.index_functions import NOT_FOUND
-from iacalls_cli.operations.maintain.plan import RulePlan, kept_condition
+from iacalls_cli.operations.maintain.plan import RulePlan
 from iacalls_cli.operations.maintain.ranges import Range, primary_key
 from iacalls_cli.operations.maintain.references import Relation
 from iacalls_cli.operations.maintain.writer import ArchiveWriter, OpenFile
@@ -58,13 +59,16 @@ class Batch(ABC):
         """The name the rule's condition calls a row by."""
         return sql.Identifier(self.plan.bound.rule.table)
 
-    def old(self, relation: Relation, piece: Range) -> sql.Composed:
-        """FROM and WHERE for the old rows of a range that no protection of their own keeps."""
+    def old(self, relation: Relation, piece: Range, *, is_plain: bool = False) -> sql.Composed:
+        """FROM and WHERE for the old rows of a range that no protection of their own keeps.
+
+        `is_plain` is for our own search_path instead of the application's.
+        """
         return sql.SQL("FROM ONLY {} AS {} WHERE {} AND {} AND NOT {}").format(
             relation.identifier,
             self.alias,
             piece.condition,
-            self.plan.bound.condition,
+            self.plan.bound.plain_condition if is_plain else self.plan.bound.condition,
             kept_condition(self.plan.bound, self.plan.closure),
         )
 
@@ -95,9 +99,13 @@ class Batch(ABC):
 
         Of a table with an index function that needs the application's, that one.
         """
+        return nullcontext() if self.needs_no_path(relation) else application_path(self.connection)
+
+    def needs_no_path(self, relation: Relation) -> bool:
+        """Whether queries of a table can be planned with our own search_path."""
         if relation.oid not in self.is_plain:
             self.is_plain[relation.oid] = can_plan(self.connection, relation)
-        return nullcontext() if self.is_plain[relation.oid] else application_path(self.connection)
+        return self.is_plain[relation.oid]
 
     def values(self, relation: Relation, alias: sql.Composable) -> sql.Composed:
         """The columns of a table as the archive has them."""
@@ -134,7 +142,7 @@ class SimpleBatch(Batch):
 
     def delete(self, relation: Relation, piece: Range, *, skips: bool) -> Counts:
         """Delete the old rows of a range; with `skips`, those that nobody uses."""
-        old = self.old(relation, piece)
+        old = left_over = self.old(relation, piece, is_plain=self.needs_no_path(relation))
         if skips:
             identity = self.identity(relation)
             old = sql.SQL(
@@ -151,7 +159,7 @@ class SimpleBatch(Batch):
             else:
                 rows = self.copy(sql.SQL("{} RETURNING {}").format(statement, self.values(relation, self.alias)), file)
             if skips:
-                count = sql.SQL("SELECT pg_catalog.count(*) {}").format(self.old(relation, piece))
+                count = sql.SQL("SELECT pg_catalog.count(*) {}").format(left_over)
                 left = self.connection.execute(count).fetchone()
         return Counts(Counter({relation.oid: rows}), in_use=left[0] if left else 0)
 

@@ -13,7 +13,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError
-from iacalls_cli.operations.files import utc_now
+from iacalls_cli.operations.files import as_utc
 from iacalls_cli.operations.maintain.archive import ArchiveManifest, remove_folder
 from iacalls_cli.operations.maintain.archives import Archive, Archives, clear_left, read_archive
 from iacalls_cli.operations.maintain.interrupts import held_back
@@ -41,6 +41,11 @@ class Clock:
     system_identifier: str
     server_version: str
     block_size: int
+    read_at: float = field(default_factory=time.monotonic)
+
+    def moment(self) -> datetime:
+        """The server's time at this moment."""
+        return self.now + timedelta(seconds=time.monotonic() - self.read_at)
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,7 @@ def failure_of(error: BaseException) -> BaseException:
 def open_writer(archives: Archives, plan: CleanupPlan, clock: Clock) -> ArchiveWriter:
     """A new archive."""
     archives.make()
-    name = archives.new_id(clock.database)
+    name = archives.new_id(clock.database, clock.moment())
     rules = tuple(
         {
             "name": rule.bound.rule.name,
@@ -228,7 +233,7 @@ def open_writer(archives: Archives, plan: CleanupPlan, clock: Clock) -> ArchiveW
         for rule in plan.rules
     )
     facts = {key: value for key, value in asdict(clock).items() if key in ("system_identifier", "server_version")}
-    manifest = ArchiveManifest(name, {"name": clock.database, **facts}, __version__, utc_now(), rules)
+    manifest = ArchiveManifest(name, {"name": clock.database, **facts}, __version__, as_utc(clock.moment()), rules)
     return ArchiveWriter.begin(archives.directory / name, manifest)
 
 

@@ -9,7 +9,7 @@ from psycopg import sql
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.batch import Batch, Counts
-from iacalls_cli.operations.maintain.plan import kept_condition
+from iacalls_cli.operations.maintain.counting import kept_condition
 from iacalls_cli.operations.maintain.ranges import Range
 from iacalls_cli.operations.maintain.references import Relation
 from iacalls_cli.operations.maintain.writer import OpenFile

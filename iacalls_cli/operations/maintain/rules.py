@@ -24,6 +24,8 @@ from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 
 DAYS, FAILED_CALL_DAYS = 30, 60
+# A table's name as SQL has it, perhaps quoted.
+QUALIFIED = re.compile(r"""(?:(?P<schema>"(?:[^"]|"")+"|[^".]+)\.)?(?P<name>"(?:[^"]|"")+"|[^".]+)""")
 # A filter of ours; those of the config file are their writer's own SQL.
 FAILED_CALLS = "status OPERATOR(pg_catalog.=) 'failed'"
 AGE_TYPES = ("timestamp without time zone", "timestamp with time zone", "date")
@@ -32,18 +34,13 @@ AGE_TYPES = ("timestamp without time zone", "timestamp with time zone", "date")
 NEVER_AN_AGE = "updated_at"
 # A text that is no number, a division by zero: the message may name the value. And what a function that writes meets.
 DATA_EXCEPTION, READ_ONLY = "22", "25006"
-# A table as SQL writes it, with a quoted part.
-QUOTED_NAME = re.compile(r"""(?:(?P<schema>"(?:[^"]|"")+"|[^".]+)\.)?(?P<name>"(?:[^"]|"")+"|[^".]+)""")
 # The name of a filter as the column of a view; quoted always.
 CONDITION = sql.Identifier("iacalls condition")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Rows of a table whose `age_column` is longer ago than `age` and that fit `filter`, SQL or ''.
-
-    `written` is the table as the config file has it; where that holds a dot, the database says what it means.
-    """
+    """Rows of a table whose `age_column` is longer ago than `age` and that fit `filter`, SQL or ''."""
 
     name: str
     schema: str
@@ -52,7 +49,8 @@ class Rule:
     age: timedelta
     filter: str = ""
     has_archive: bool = True
-    written: str = ""
+    # The table as the config file names it, where that may be read in several ways.
+    spelling: str = ""
 
     def __str__(self) -> str:
         return relation_name(self.schema, self.table)
@@ -74,14 +72,23 @@ class BoundRule:
 
     @property
     def condition(self) -> sql.Composed:
-        """What is old, as SQL over an alias that is the table's own name."""
+        """What is old, as SQL over an alias that is the table's own name; for the application's search_path."""
+        return self.condition_with(self.filter)
+
+    @property
+    def plain_condition(self) -> sql.Composed:
+        """The same for our own search_path."""
+        return self.condition_with(self.rule.filter)
+
+    def condition_with(self, text: str) -> sql.Composed:
+        """What is old, with the filter written in one way."""
         age = sql.SQL("{}.{} OPERATOR(pg_catalog.<) {}::{}").format(
             sql.Identifier(self.rule.table),
             sql.Identifier(self.rule.age_column),
             sql.Literal(self.stored_cut_off),
-            sql.SQL(self.age_type),
+            sql.SQL("pg_catalog.date" if self.age_type == "date" else self.age_type),
         )
-        return sql.SQL("{} AND {}").format(age, as_condition(self.filter)) if self.filter else age
+        return sql.SQL("{} AND {}").format(age, as_condition(text)) if text else age
 
 
 def as_condition(text: str) -> sql.SQL:
@@ -106,51 +113,14 @@ def configured_rules(settings: Mapping[str, RuleSettings]) -> list[Rule]:
 
 def configured_rule(settings: RuleSettings) -> Rule:
     """One rule of the config file."""
-    schema, table = split_names(settings.table)[0]
+    schema, _, table = settings.table.rpartition(".")
     age = read_duration(f"maintain.rules.{settings.name}.age", settings.age)
     if age <= timedelta(0):
         raise UsageError(f"maintain.rules.{settings.name}.age is nothing: everything would be old", 'write "90d"')
     return Rule(
-        settings.name, schema, table, settings.age_column, age, settings.filter, settings.archive, settings.table
-    )
-
-
-def split_names(written: str) -> list[tuple[str, str]]:
-    """The schemas and names that the text of a table may mean; in SQL's quotes it means one.
-
-    >>> split_names("app.events"), split_names("events")
-    ([('app', 'events'), ('public', 'app.events')], [('public', 'events')])
-    >>> split_names('"Order.Items"'), split_names('app."Order.Items"')
-    ([('public', 'Order.Items')], [('app', 'Order.Items')])
-    """
-    if '"' in written and (quoted := QUOTED_NAME.fullmatch(written)):
-        schema, name = (
-            part[1:-1].replace('""', '"') if part and part.startswith('"') else part
-            for part in (quoted["schema"], quoted["name"])
-        )
-        return [(schema or "public", name or "")]
-    dots = [position for position, character in enumerate(written) if character == "."]
-    # The last dot first: names with a dot are rare, and schemas with one rarer.
-    split = [(written[:dot], written[dot + 1 :]) for dot in reversed(dots) if 0 < dot < len(written) - 1]
-    return [*split, ("public", written)]
-
-
-def locate_table(connection: Connection, rule: Rule) -> Rule:
-    """The rule with the table that its text means in this database.
-
-    Raises `UsageError` where that could be two: then it has to be written in quotes.
-    """
-    names = split_names(rule.written) if rule.written else []
-    if len(names) < 2:
-        return rule
-    query = load_query("maintain/rule-table")
-    there = [pair for pair in names if fetch(connection, query, {"schema": pair[0], "name": pair[1]})]
-    if len(there) > 1:
-        quoted = " or ".join(f"""'"{schema}"."{name}"'""" for schema, name in there)
-        raise UsageError(
-            f"rule {rule.name}: {rule.written} may be {len(there)} tables of this database", f"write table = {quoted}"
-        )
-    return replace(rule, schema=there[0][0], table=there[0][1]) if there else rule
+        settings.name, schema or "public", table, settings.age_column, age, settings.filter, settings.archive,
+        spelling=settings.table,
+    )  # fmt: skip
 
 
 def choose_rules(rules: Iterable[Rule], only: Iterable[str]) -> list[Rule]:
@@ -169,11 +139,7 @@ def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -
     `zone` is that of stored times without one. Raises `UsageError` saying what does not fit,
     `DatabaseError` where the database has no such table or this role too few rights.
     """
-    rule = locate_table(connection, rule)
-    table = fetch(connection, load_query("maintain/rule-table"), {"schema": rule.schema, "name": rule.table})
-    if not table or table[0]["kind"] not in "rp":
-        raise missing_table(rule, "is not a table of this database" if table else "does not exist in this database")
-    oid = table[0]["oid"]
+    rule, oid = find_table(connection, rule)
     require_rights(connection, rule.name, str(rule), oid, RIGHTS)
     if rule.age_column == NEVER_AN_AGE:
         raise UsageError(
@@ -193,6 +159,53 @@ def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -
         check_filter(connection, rule)
     cut_off, stored = cut_off_of(rule, now, zone, age_type)
     return BoundRule(rule, oid, age_type, cut_off, stored, qualify_filter(connection, rule))
+
+
+def find_table(connection: Connection, rule: Rule) -> tuple[Rule, int]:
+    """The rule with its table as it is called here, and its oid.
+
+    Raises `UsageError` if its name may mean two tables: then it has to be written in quotes.
+    """
+    names = dict.fromkeys([(rule.schema, rule.table), *readings(rule.spelling)])
+    query = load_query("maintain/rule-table")
+    known = [
+        (schema, name, row["oid"], row["kind"] in "rp")
+        for schema, name in names
+        for row in fetch(connection, query, {"schema": schema, "name": name})
+    ]
+    tables = [(schema, name, oid) for schema, name, oid, is_table in known if is_table]
+    if len(tables) > 1:
+        quoted = " or ".join(f"""'"{schema}"."{name}"'""" for schema, name, _ in tables)
+        raise UsageError(
+            f"rule {rule.name}: {rule.spelling} may be {len(tables)} tables of this database", f"write table = {quoted}"
+        )
+    if not tables:
+        raise missing_table(rule, "is not a table of this database" if known else "does not exist in this database")
+    [(schema, name, oid)] = tables
+    return replace(rule, schema=schema, table=name), oid
+
+
+def readings(spelling: str) -> Iterator[tuple[str, str]]:
+    """What a table's name may mean: names and schemas with dots in them, and what is quoted as in SQL.
+
+    >>> list(readings('a.b.c'))
+    [('public', 'a.b.c'), ('a', 'b.c'), ('a.b', 'c')]
+    >>> list(readings('app."Order.Items"'))
+    [('public', 'app."Order.Items"'), ('app', 'Order.Items')]
+    """
+    if not spelling:
+        return
+    yield "public", spelling
+    if '"' not in spelling:
+        for dot, character in enumerate(spelling):
+            if character == ".":
+                yield spelling[:dot], spelling[dot + 1 :]
+    elif match := QUALIFIED.fullmatch(spelling):
+        schema, name = (
+            part[1:-1].replace('""', '"') if part.startswith('"') else part
+            for part in (match["schema"] or "public", match["name"])
+        )
+        yield schema, name
 
 
 def missing_table(rule: Rule, what: str) -> IacallsError:
@@ -249,7 +262,7 @@ def qualify_filter(connection: Connection, rule: Rule) -> str:
     if not rule.filter:
         return ""
     view = sql.Identifier("pg_temp", "iacalls_filter")
-    statement = sql.SQL("CREATE TEMPORARY VIEW iacalls_filter AS SELECT {} AS {} FROM {} AS {}").format(
+    statement = sql.SQL("CREATE TEMPORARY VIEW iacalls_filter AS SELECT {} IS TRUE AS {} FROM {} AS {}").format(
         as_condition(rule.filter), CONDITION, sql.Identifier(rule.schema, rule.table), sql.Identifier(rule.table)
     )
     try:

@@ -1,8 +1,11 @@
 """Whether an archive can be trusted, and bringing the one of a killed run to its end."""
 
+import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
@@ -10,6 +13,8 @@ from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.files import hash_file, utc_now
 from iacalls_cli.operations.maintain.archive import (
     JOURNAL,
+    MANIFEST,
+    MOST_JOURNAL_BYTES,
     append_lines,
     close_archive,
     journal_lock,
@@ -20,6 +25,7 @@ from iacalls_cli.operations.maintain.archive import (
 )
 from iacalls_cli.operations.maintain.archives import Archive, read_archive
 from iacalls_cli.queries import load_query
+from iacalls_cli.safe_files import open_folder
 
 # How long a session that was cut off may still be at its last commit.
 COMMIT_SECONDS = 10.0
@@ -35,13 +41,19 @@ def verify_archive(archive: Archive) -> None:
         raise IacallsError(f"{archive.id}: its cleanup is still at work", "wait for it to end, then try again")
     files = {file.path: file for file in archive.manifest.files}
     try:
-        for name, digest in (read_sums(archive.folder) or {}).items():
-            if hash_file(archive.folder, name).sha256 != digest:
-                raise IacallsError(f"{name} was changed: its checksum differs")
-        for part in kept_parts(archive.folder):
-            for _ in part_rows(archive.folder, files[part.path], part):
-                pass
-    except (KeyError, ValueError):
+        sums = read_sums(archive.folder)
+        if sums is not None and set(sums) != {MANIFEST, JOURNAL, *files}:
+            raise KeyError(*sums)
+        for name in (MANIFEST, JOURNAL) if sums is not None else ():
+            require_digest(archive.folder, name, MOST_JOURNAL_BYTES, sums or {})
+        parts = kept_parts(archive.folder)
+        for name in files if sums is not None else ():
+            most = max((part.offset + part.bytes for part in parts if part.path == name), default=0)
+            require_digest(archive.folder, name, most, sums or {})
+        for part in parts:
+            for line in part_rows(archive.folder, files[part.path], part):
+                require_row(line, len(files[part.path].columns))
+    except (KeyError, ValueError, TypeError):
         problem = f"{archive.id}: its files do not fit each other"
     except OSError as error:
         problem = f"{archive.id}: {error.filename} cannot be read: {error.strerror}"
@@ -50,6 +62,21 @@ def verify_archive(archive: Archive) -> None:
     else:
         return
     raise IacallsError(problem, "it cannot be trusted, and is left alone; a copy of it may be whole")
+
+
+def require_digest(folder: Path, name: str, most: int, sums: Mapping[str, str]) -> None:
+    """Raise `IacallsError` unless a file of at most so many bytes has its checksum; a larger one is not read."""
+    with open_folder(folder) as opened:
+        status = opened.look_at(name)
+        if (status and status.st_size > most) or hash_file(opened, name).sha256 != sums[name]:
+            raise IacallsError(f"{name} was changed: its checksum differs")
+
+
+def require_row(line: bytes, columns: int) -> None:
+    """Raise ValueError unless a line of an archive holds a text or null for each column."""
+    values = json.loads(line.decode("utf-8", "surrogateescape"))
+    if not isinstance(values, list) or len(values) != columns or {type(value) for value in values} - {str, type(None)}:
+        raise ValueError(columns)
 
 
 def settle_archive(connection: Connection, archive: Archive) -> Archive:
@@ -65,8 +92,8 @@ def settle_archive(connection: Connection, archive: Archive) -> Archive:
             return archive  # a living process is still at it
         parts, outcomes = read_journal(archive.folder)
         # What stands behind the last whole line was being written.
-        whole, line_break, _ = (archive.folder / JOURNAL).read_bytes().rpartition(b"\n")
-        os.ftruncate(handle, len(whole + line_break))
+        journal = os.pread(handle, os.fstat(handle).st_size, 0)
+        os.ftruncate(handle, journal.rfind(b"\n") + 1)
         for xid in dict.fromkeys(part.xid for part in parts):
             if xid not in outcomes:
                 outcomes[xid] = outcome_of(connection, xid)
@@ -75,8 +102,13 @@ def settle_archive(connection: Connection, archive: Archive) -> Archive:
         for part in parts:
             if outcomes[part.xid] != "aborted":
                 sizes[part.path] = part.offset + part.bytes
-        for path, size in sizes.items():
-            os.truncate(archive.folder / path, size)
+        with open_folder(archive.folder) as folder:
+            for path, size in sizes.items():
+                file = folder.open(path, os.O_RDWR)
+                try:
+                    os.ftruncate(file, size)
+                finally:
+                    os.close(file)
         os.fsync(handle)
         close_archive(archive.folder, replace(archive.manifest, state="killed", ended_at=utc_now()))
     return read_archive(archive.folder)

@@ -15,7 +15,7 @@ from typing import Any
 
 import zstandard
 
-from iacalls_cli.operations.files import UNFINISHED, sync_folder, utc_now
+from iacalls_cli.operations.files import sync_folder, utc_now
 from iacalls_cli.operations.maintain.archive import (
     JOURNAL,
     ArchivedFile,
@@ -29,6 +29,7 @@ from iacalls_cli.operations.maintain.archive import (
     write_archive_manifest,
 )
 from iacalls_cli.operations.maintain.rowtext import to_json_lines
+from iacalls_cli.safe_files import UNFINISHED
 
 LEVEL = 1
 # So much goes to the compressor at once.

@@ -1,7 +1,8 @@
 -- The structure of schema public, one row per object, for the comparison of `db verify`.
 -- effect: read-only
 WITH relation AS (
-    SELECT c.oid, c.relname, c.relkind
+    SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.reloptions, c.relreplident, c.relrowsecurity,
+           c.relforcerowsecurity
       FROM pg_class AS c
      WHERE c.relnamespace = 'public'::regnamespace
        AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -68,8 +69,74 @@ UNION ALL
 SELECT 'rule', relname, rulename, pg_get_ruledef(pg_rewrite.oid)
   FROM relation JOIN pg_rewrite ON ev_class = relation.oid AND rulename <> '_RETURN'
 UNION ALL
-SELECT 'row security', relation.relname, relation.relname, 'ENABLED'
-  FROM relation JOIN pg_class AS c ON c.oid = relation.oid AND c.relrowsecurity
+SELECT 'row security', relname, relname, 'ENABLED' FROM relation WHERE relrowsecurity
+UNION ALL
+-- From here on, attributes that few objects have: no row is the usual case.
+SELECT 'forced row security', relname, relname, 'FORCED' FROM relation WHERE relforcerowsecurity
+UNION ALL
+SELECT 'persistence', relname, '', 'UNLOGGED' FROM relation WHERE relpersistence = 'u'
+UNION ALL
+SELECT 'view options', relname, '', array_to_string(ARRAY(SELECT unnest(reloptions) ORDER BY 1), ', ')
+  FROM relation WHERE relkind = 'v' AND reloptions IS NOT NULL
+UNION ALL
+SELECT 'replica identity', relname, '', CASE relreplident WHEN 'n' THEN 'NOTHING' WHEN 'f' THEN 'FULL' ELSE 'INDEX' END
+  FROM relation WHERE relkind IN ('r', 'p') AND relreplident <> 'd'
+UNION ALL
+SELECT 'partitioning', relname, '', pg_get_partkeydef(oid) FROM relation WHERE relkind = 'p'
+UNION ALL
+SELECT 'inheritance', relname, '', string_agg(part, ', ' ORDER BY part)
+  FROM relation
+  JOIN (SELECT inhrelid AS own, 'inherits from ' || inhparent::regclass AS part FROM pg_inherits
+         UNION ALL
+        SELECT inhparent, 'is inherited by ' || inhrelid::regclass FROM pg_inherits) AS family ON own = oid
+ WHERE relkind = 'r'
+ GROUP BY relname
+UNION ALL
+SELECT 'generated', relname, attname,
+       'GENERATED ALWAYS AS (' || pg_get_expr(adbin, adrelid) || CASE attgenerated WHEN 's' THEN ') STORED' ELSE ') VIRTUAL' END
+  FROM relation
+  JOIN pg_attribute ON attrelid = relation.oid AND NOT attisdropped AND attgenerated <> ''
+  JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+UNION ALL
+SELECT 'unvalidated not null', relname, attname, 'NOT VALID'
+  FROM relation
+  JOIN pg_constraint ON conrelid = relation.oid AND contype = 'n' AND NOT convalidated
+  JOIN pg_attribute ON attrelid = relation.oid AND attnum = conkey[1]
+UNION ALL
+-- How far a sequence can go that feeds a column, whether it is owned by it or only used by its default.
+SELECT 'sequence range', relation.relname, attname,
+       quote_ident(sequence.relname) || ' AS ' || format_type(seqtypid, NULL) || ' INCREMENT ' || seqincrement
+       || ' MINVALUE ' || seqmin || ' MAXVALUE ' || seqmax || CASE WHEN seqcycle THEN ' CYCLE' ELSE '' END
+       || CASE WHEN sequence.relpersistence = 'u' AND relation.relpersistence <> 'u' THEN ' UNLOGGED' ELSE '' END
+  FROM relation
+  JOIN (SELECT refobjid AS own, refobjsubid::integer AS number, objid AS fed_by
+          FROM pg_depend
+         WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
+           AND deptype IN ('a', 'i') AND refobjsubid > 0
+         UNION
+        SELECT adrelid, adnum, refobjid
+          FROM pg_depend JOIN pg_attrdef ON pg_attrdef.oid = objid
+         WHERE classid = 'pg_attrdef'::regclass AND refclassid = 'pg_class'::regclass) AS feed ON own = relation.oid
+  JOIN pg_attribute ON attrelid = own AND attnum = number AND NOT attisdropped
+  JOIN pg_sequence ON seqrelid = fed_by
+  JOIN pg_class AS sequence ON sequence.oid = fed_by AND sequence.relnamespace = 'public'::regnamespace
+UNION ALL
+-- A key whose own triggers are disabled, on either side, is not enforced.
+SELECT DISTINCT 'disabled key', relation.relname, conname::text, 'DISABLED'
+  FROM relation
+  JOIN pg_constraint ON conrelid = relation.oid AND contype = 'f' AND conparentid = 0
+  JOIN pg_trigger ON tgconstraint = pg_constraint.oid AND tgisinternal AND tgenabled NOT IN ('O', 'A')
+UNION ALL
+SELECT 'function options', '', proname || '(' || pg_get_function_identity_arguments(oid) || ')', options
+  FROM pg_proc
+  CROSS JOIN LATERAL (SELECT concat_ws(' ', CASE WHEN prosecdef THEN 'SECURITY DEFINER' END,
+           CASE provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 's' THEN 'STABLE' END, CASE WHEN proisstrict THEN 'STRICT' END,
+           CASE WHEN proleakproof THEN 'LEAKPROOF' END, CASE proparallel WHEN 's' THEN 'PARALLEL SAFE'
+           WHEN 'r' THEN 'PARALLEL RESTRICTED' END,
+           'SET ' || nullif(array_to_string(ARRAY(SELECT unnest(proconfig) ORDER BY 1), ' SET '), '')) AS options) AS said
+ WHERE pronamespace = 'public'::regnamespace AND prokind = 'f' AND options <> ''
+   AND NOT EXISTS (SELECT FROM pg_depend
+                    WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
 UNION ALL
 SELECT 'function', '', proname || '(' || pg_get_function_identity_arguments(pg_proc.oid) || ')',
        'RETURNS ' || pg_get_function_result(pg_proc.oid) || ' LANGUAGE ' || lanname || ' ' || prosrc

@@ -1,0 +1,3 @@
+-- The server's time.
+-- effect: read-only
+SELECT clock_timestamp() AS now
