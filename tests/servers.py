@@ -35,7 +35,8 @@ READER = "iacalls_reader"
 STRANGER = "iacalls_stranger"
 PASSWORD = "Prueba-niño-1"
 # What a test server does without, for speed: it never has to survive a crash of the machine.
-HURRY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "2GB"}
+HURRY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "2GB",
+         "max_prepared_transactions": "5"}  # fmt: skip
 
 
 def server_kind() -> str:

@@ -19,7 +19,7 @@ from tests.command_line import run_process, run_terminal, running_process, start
 from tests.servers import OWNER, free_port
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("psycopg", "rich", "tabulate", "bcrypt", "psutil", "platformdirs", "tomllib", "pydantic")
+HEAVY = ("psycopg", "rich", "bcrypt", "psutil", "platformdirs", "tomllib", "pydantic")
 # Every command that connects, with the arguments it cannot do without.
 CONNECTING = {
     "db init": ["--allow-default-password"], "db verify": [], "db tables": [], "db describe": ["users"], "db diagram": [], "db shell": [],
@@ -456,3 +456,20 @@ def test_the_step_at_work_is_on_the_screen_however_many_there_are(monkeypatch):
             progress(f"index {number}.", 1, 1)
         progress("index 0.", 1, 1)  # one that is gone from the screen
     assert "..." not in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("maintain", "cleanup"), "Delete what is old"),
+        (("report", "run"), "Run any SQL file of one statement"),
+        (("users", "list"), "List active users"),
+        (("backup", "create"), "Back the database up"),
+        (("report",), "documented reports"),
+    ],
+)
+def test_help_needs_no_docstrings(command, words):
+    outcome = run_process(*command, "--help", env={"PYTHONOPTIMIZE": "2"})
+    assert outcome.code == 0, outcome.err
+    assert words in " ".join(outcome.out.split())
+    assert outcome.out == run_process(*command, "--help").out

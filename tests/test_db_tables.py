@@ -261,3 +261,29 @@ def test_a_name_from_the_database_does_not_drive_the_terminal(server, connection
     assert "\x1b]0;" not in screen
     assert "\x1b[2J" not in screen
     assert "\x07" not in screen
+
+
+@pytest.mark.parametrize("locked", ["users", "users_pkey", "days_1", "mv"])
+def test_a_locked_table_does_not_keep_the_others_from_being_counted(server, connection, database, use, iacalls, locked):
+    connection.execute("CREATE TABLE days (d int) PARTITION BY RANGE (d)")
+    connection.execute("CREATE TABLE days_1 PARTITION OF days DEFAULT")
+    connection.execute("CREATE MATERIALIZED VIEW mv AS SELECT 1 AS a")
+    use(database)
+    with server.connect(database, OWNER) as other:
+        other.execute("BEGIN")
+        if locked == "users_pkey":
+            other.execute("ALTER INDEX public.users_pkey RENAME TO users_pkey_2")
+        elif locked == "mv":
+            other.execute("REFRESH MATERIALIZED VIEW public.mv")
+        else:
+            other.execute(f"LOCK TABLE public.{locked} IN ACCESS EXCLUSIVE MODE")
+        outcome = iacalls("db", "tables", "-o", "json")
+        other.execute("ROLLBACK")
+    assert outcome.code == 0, outcome.err
+    rows = {row["name"]: row for row in outcome.json["data"]}
+    table = {"users_pkey": "users", "days_1": "days"}.get(locked, locked)
+    held = [name for name, row in rows.items() if row["counted"] == "not counted: locked by another session"]
+    if locked != "users_pkey":
+        assert held == [table]
+        assert (rows[table]["rows"], rows[table]["size"]) == (None, None)
+    assert rows["clients"]["counted"] == "exact"

@@ -404,3 +404,21 @@ def test_settings_of_the_database_change_nothing(server, database, use, iacalls)
         connection.execute(f"ALTER DATABASE {database} SET standard_conforming_strings = off")
     use(database)
     assert iacalls("db", "verify").code == 0
+
+
+@pytest.mark.parametrize(
+    "other", ["CREATE TABLE own (id int)", "CREATE SEQUENCE own", "CREATE VIEW own AS SELECT 1 AS a"]
+)
+def test_no_hint_names_init_where_it_refuses(server, empty_database, use, iacalls, other):
+    use(empty_database)
+    assert "iacalls db init" in iacalls("db", "verify").error
+    with server.connect(empty_database, OWNER) as connection:
+        connection.execute(f"SET search_path = public; {other}")
+    assert iacalls("db", "init", "--allow-default-password").code == 1
+    for command in (("db", "verify"), ("report", "groups"), ("users", "list")):
+        outcome = iacalls(*command)
+        assert outcome.code in (1, 4)
+        assert "db init" not in outcome.error
+        assert "db verify" in outcome.error
+    long = server.dsn("n" * 64, OWNER)
+    assert "db init" not in iacalls("users", "list", "--dsn", long).error

@@ -9,6 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.backup import create_steps
+from iacalls_cli.commands.run import Run
+from iacalls_cli.config.backup import BackupSettings
 from iacalls_cli.operations.hooks import JobReport, run_hook
 from tests.servers import OWNER, PASSWORD, free_port
 
@@ -249,3 +253,12 @@ def test_a_file_in_the_current_folder_may_name_no_hook(iacalls, tmp_path, key):
     assert f"'backup.{key}' would run a command from a file in the current folder" in outcome.error
     assert iacalls("backup", "create").code == 2
     assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("error", [diagnostics.Declined("not confirmed"), KeyboardInterrupt(), OSError("no space")])
+def test_a_no_to_a_question_is_no_failure_of_the_job(tell, error):
+    words = tuple(map(str, tell))
+    settings = BackupSettings(on_start=words, on_success=words, on_failure=words)
+    with pytest.raises(type(error)), create_steps.told(Run("backup create"), settings, is_dry=False):
+        raise error
+    assert outcomes(tell[1]) == ["start", "success" if isinstance(error, diagnostics.Declined) else "failure"]

@@ -8,13 +8,16 @@ import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
+from iacalls_cli.commands.maintain.cleanup_answers import space_lines
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.operations.maintain import ranges, sweep
 from iacalls_cli.operations.maintain.archive import MANIFEST
+from iacalls_cli.operations.maintain.vacuum import Measure, VacuumResult
 from tests.cleanups import archived, by_name, rows_of
 from tests.command_line import run_process, run_terminal
 from tests.servers import OWNER, READER, SUPERUSER, make_private_server, remove_private_server
@@ -693,3 +696,24 @@ def test_a_cleanup_with_quiet_says_nothing(owner, archives):
     done = run_process("maintain", "cleanup", "-q", "--directory", str(archives))
     assert (done.code, done.err) == (0, "")
     assert "whatsapp" in done.out
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([(100, 40), (50, 50)], "60.0 kB of it went back to the disk (90.0 kB now)"),
+        ([(100, 40), (50, 70)],
+         "60.0 kB of it went back to the disk, 20.0 kB more is used elsewhere: 40.0 kB less in all (110.0 kB now)"),
+        ([(100, 90), (50, 70)],
+         "10.0 kB of it went back to the disk, 20.0 kB more is used elsewhere: 10.0 kB more in all (160.0 kB now)"),
+        ([(50, 70), (10, 15)], "none of it went back to the disk, 25.0 kB more is used (85.0 kB now)"),
+        ([(50, 50)], "none of it went back to the disk (50.0 kB now)"),
+    ],
+)  # fmt: skip
+def test_the_line_about_space_adds_up_what_went_back_and_what_grew(changes, words):
+    vacuumed = [
+        VacuumResult("public", f"t{number}", "vacuumed", *(Measure(size << 10, 0, 0, 9, 0) for size in pair))
+        for number, pair in enumerate(changes)
+    ]
+    plan, result = SimpleNamespace(rules=()), SimpleNamespace(vacuumed=vacuumed)
+    assert list(space_lines(plan, result)) == [f"the space of the deleted rows is free for new ones; {words}"]

@@ -291,3 +291,79 @@ def test_a_guess_is_near_what_a_new_index_takes(connection):
     for index in large:
         assert index.guess == pytest.approx(index.size, rel=0.2), index.name
         assert not index.need
+
+
+@pytest.fixture
+def duplicates(server, database, connection):
+    """A unique index that holds no longer: its collation's rules changed under it, as after a change of libc."""
+
+    def make(definition, values):
+        connection.execute("CREATE TABLE dupl (id int PRIMARY KEY, v text, w int)")
+        connection.execute(f"CREATE UNIQUE INDEX u_key ON dupl {definition}")
+        with server.connect(database) as admin:
+            admin.execute("UPDATE pg_index SET indisready = false WHERE indexrelid = 'public.u_key'::regclass")
+            connection.execute(f"INSERT INTO dupl VALUES {values}")
+            admin.execute("UPDATE pg_index SET indisready = true WHERE indexrelid = 'public.u_key'::regclass")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("definition", "columns"),
+    [("(v)", "(v)"), ("(v, w)", "(v, w)"), ("(lower(v))", "(lower(v))"), ("(v) WHERE w > 0", "(v)")],
+)
+def test_duplicates_under_a_unique_index_are_named_by_their_columns(
+    connection, duplicates, reindex, definition, columns
+):
+    duplicates(definition, "(1, 'secreto)=(1', 5), (2, 'secreto)=(1', 5)")
+    outcome = reindex("u_key")
+    assert outcome.code == 1
+    assert f"rows have the same {columns}" in outcome.error
+    assert "try again later" not in outcome.error
+    assert "secreto" not in outcome.out + outcome.err
+    assert f"rows have the same {columns}" in rows(outcome)["u_key"]["note"]
+    assert invalid(connection) == []
+
+
+@pytest.fixture
+def prepared(server, database):
+    """Leave a prepared transaction with some statement; rolled back afterwards."""
+    made = []
+
+    def make(statement):
+        with server.connect(database, OWNER) as other:
+            other.execute("BEGIN")
+            other.execute(statement)
+            other.execute(f"PREPARE TRANSACTION 'py {database}'")
+        made.append(f"prepared transaction py {database} ({OWNER}) since ")
+        return made[-1]
+
+    yield make
+    if made:
+        with server.connect(database, OWNER) as other:
+            other.execute(f"ROLLBACK PREPARED 'py {database}'")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO public.whatsapp_conversations (phone_number) VALUES ('1')",
+        "LOCK TABLE public.whatsapp_conversations IN SHARE MODE",
+        "LOCK TABLE public.whatsapp_conversations IN ACCESS EXCLUSIVE MODE",
+    ],
+)
+def test_a_prepared_transaction_is_named(database, connection, prepared, reindex, statement, hasty):
+    words = prepared(statement)
+    outcome = reindex(PHONE, "--wait", "1s")
+    assert outcome.code == 1
+    assert words in outcome.error
+    assert "session 0" not in outcome.err
+    assert "has ended meanwhile" not in outcome.err
+
+
+def test_a_prepared_transaction_is_named_to_a_vacuum(database, connection, prepared, use, iacalls, hasty):
+    words = prepared("LOCK TABLE public.users IN ACCESS EXCLUSIVE MODE")
+    use(database)
+    outcome = iacalls("maintain", "vacuum", "users")
+    assert outcome.code == 1
+    assert words in outcome.error

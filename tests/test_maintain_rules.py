@@ -392,3 +392,59 @@ def test_ages_of_backups_are_not_in_m_either(iacalls, option):
 def test_a_batch_is_not_running_for_m(iacalls, owner, configure):
     configure("[maintain]\nrunning_within = '6m'\n")
     assert "maintain.running_within cannot be 6m: m may be minutes or months" in iacalls("maintain", "cleanup").error
+
+
+@pytest.fixture
+def dotted(owner, server, database):
+    """Tables whose names and schemas hold a dot, each with an old row."""
+    with server.connect(database) as admin:
+        admin.execute(f'CREATE SCHEMA "a.b" AUTHORIZATION {OWNER}; CREATE SCHEMA app AUTHORIZATION {OWNER}')
+    for table in ('public."Order.Items"', '"a.b"."c.d"', "app.events", 'app."x.y"'):
+        owner.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, created_at timestamp)")
+        owner.execute(f"INSERT INTO {table} VALUES (1, '2020-01-01'), (2, now())")
+    return owner
+
+
+@pytest.mark.parametrize(
+    ("written", "table"),
+    [
+        ("Order.Items", 'public."Order.Items"'),
+        ('"Order.Items"', 'public."Order.Items"'),
+        ('public."Order.Items"', 'public."Order.Items"'),
+        ("public.Order.Items", 'public."Order.Items"'),
+        ("a.b.c.d", '"a.b"."c.d"'),
+        ('"a.b"."c.d"', '"a.b"."c.d"'),
+        ("app.events", "app.events"),
+        ("app.x.y", 'app."x.y"'),
+        ("'app'", ""),
+        ("Order.Item", ""),
+    ],
+)
+def test_a_rule_finds_a_table_with_a_dot_in_its_name(dotted, plan, written, table):
+    written = written.replace('"', '\\"')
+    outcome = plan(table=written)
+    if not table:
+        assert outcome.code == 2
+        assert "does not exist in this database" in outcome.error
+        return
+    assert outcome.code == 0, outcome.err
+    assert by_name(outcome.json["data"])["quejas"]["rows"] == 1
+
+
+def test_a_name_that_may_be_two_tables_is_refused(dotted, plan):
+    dotted.execute('CREATE TABLE "app.events" (id int PRIMARY KEY, created_at timestamp)')
+    outcome = plan(table="app.events")
+    assert outcome.code == 2
+    assert "app.events may be 2 tables of this database" in outcome.error
+    assert """table = '"app"."events"' or '"public"."app.events"'""" in outcome.error
+    assert plan(table='public.\\"app.events\\"').code == 0
+
+
+def test_a_table_with_a_dot_is_cleaned_up_and_comes_back(dotted, iacalls, configure):
+    configure("[maintain.rules.\"Order.Items\"]\ntable = 'Order.Items'\nage_column = 'created_at'\nage = '30d'\n")
+    outcome = iacalls("maintain", "cleanup", "--only", "Order.Items", "-o", "json")
+    assert outcome.code == 0, outcome.err
+    assert dotted.execute('SELECT id FROM "Order.Items"').fetchall() == [(2,)]
+    outcome = iacalls("maintain", "undo", "newest", "--yes")
+    assert outcome.code == 0, outcome.err
+    assert dotted.execute('SELECT id FROM "Order.Items" ORDER BY 1').fetchall() == [(1,), (2,)]

@@ -107,3 +107,57 @@ def test_query_texts_with_controls_stay_harmless(server, database, use, iacalls)
         out = iacalls("monitor", "connections").out
         assert "\x1b" not in out
         assert "\\x1b[31m" in out
+
+
+@pytest.fixture
+def stored(server, connection, database, use):
+    """A materialized view, a partitioned table on two levels, and a schema beside public."""
+    connection.execute("CREATE TABLE plain AS SELECT g, md5(g::text) FROM generate_series(1, 3000) AS g")
+    connection.execute("CREATE MATERIALIZED VIEW mv AS SELECT * FROM plain")
+    connection.execute("CREATE UNIQUE INDEX ON mv (g)")
+    connection.execute("CREATE TABLE days (d int, t text) PARTITION BY RANGE (d)")
+    connection.execute("CREATE TABLE days_1 PARTITION OF days FOR VALUES FROM (0) TO (10)")
+    connection.execute("CREATE TABLE days_2 PARTITION OF days FOR VALUES FROM (10) TO (30) PARTITION BY LIST (d)")
+    connection.execute("CREATE TABLE days_2_a PARTITION OF days_2 DEFAULT")
+    connection.execute("CREATE INDEX ON days (d)")
+    connection.execute("INSERT INTO days SELECT g % 30, md5(g::text) FROM generate_series(1, 3000) AS g")
+    connection.execute("ANALYZE")
+    use(database)
+    return connection
+
+
+def test_sizes_show_materialized_views_and_sums_of_partitions(stored, iacalls):
+    outcome = iacalls("monitor", "sizes", "-o", "json")
+    rows = {row["tablename"]: row for row in outcome.json["data"]}
+    assert rows["mv"]["kind"] == "materialized view"
+    assert rows["mv"]["indexes"] > 0
+    assert rows["mv"]["estimated_rows"] == 3000
+    assert rows["days"]["kind"] == rows["days_2"]["kind"] == "partitioned table"
+    for key in ("size", "heap", "indexes", "estimated_rows"):
+        assert rows["days_2"][key] == rows["days_2_a"][key] > 0
+        assert rows["days"][key] == rows["days_1"][key] + rows["days_2_a"][key]
+    leaves = [row["share_percent"] for row in rows.values() if row["kind"] != "partitioned table"]
+    assert sum(leaves) == pytest.approx(100, abs=2)
+    assert "other schemas" not in outcome.err
+
+
+def test_sizes_say_that_only_public_is_shown(stored, server, database, iacalls):
+    with server.connect(database) as admin:
+        admin.execute("CREATE SCHEMA apart; CREATE TABLE apart.big AS SELECT * FROM public.plain")
+    outcome = iacalls("monitor", "sizes", "-o", "json")
+    assert "only schema public is shown; other schemas have 1 table (" in outcome.err
+    assert "big" not in outcome.out
+
+
+def test_indexes_that_are_not_valid_are_seen(stored, server, database, iacalls):
+    assert "not valid" not in iacalls("monitor", "indexes").err
+    with server.connect(database) as admin:
+        admin.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.mv_g_idx'::regclass")
+        stored.execute("CREATE INDEX half ON ONLY days (t)")
+    outcome = iacalls("monitor", "indexes", "-o", "json")
+    rows = {row["indexname"]: row["is_valid"] for row in outcome.json["data"]}
+    assert {name for name, is_valid in rows.items() if not is_valid} == {"mv_g_idx", "half"}
+    assert "2 indexes are not valid, no query uses them: half, mv_g_idx" in outcome.err
+    assert "1 index is not valid" in iacalls("monitor", "indexes", "--table", "mv").err
+    assert "not valid" not in iacalls("monitor", "indexes", "--table", "users").err
+    assert "is_valid" in iacalls("monitor", "indexes", "--table", "mv").out

@@ -28,6 +28,8 @@ SORTED_BY = {
 REPORTS = ("groups", "calls", "whatsapp", "stats", "top-clients", "durations", "group-statistics", "client-history",
            "batch-statistics")  # fmt: skip
 NO_LIMIT = 1_000_000
+# Words of the option that stand for several states.
+ENDED_WELL = ("completed", "finished", "ended")
 
 
 def busiest_client(connection):
@@ -151,7 +153,8 @@ def test_the_status_filter_gives_the_rows_of_that_status(server, filled_database
         seen = 0
         for status in parameter.choices:
             _, rows = ours(connection, name, status=status, limit=NO_LIMIT)
-            assert all(row[column] == status for row in rows)
+            wanted = ENDED_WELL if status == "ended_well" else (status,)
+            assert status == "all" or all(row[column] in wanted for row in rows)
             seen += len(rows)
             if parameter.default is None:
                 assert sorted(map(repr, rows)) == sorted(repr(row) for row in everything if row[column] == status)

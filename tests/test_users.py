@@ -345,3 +345,39 @@ def test_two_byte_order_marks_are_one_too_many(iacalls):
     outcome = iacalls("users", "set-password", "admin", "--password-stdin", stdin="\ufeff\ufeffSecret-1234\n")
     assert outcome.code == 2
     assert "U+FEFF" in outcome.error
+
+
+def test_list_says_what_it_hides_and_marks_what_is_expired(connection, database, use, iacalls):
+    connection.execute(
+        "INSERT INTO users (username, email, password, role, is_active, time) VALUES"
+        " ('gone', 'a', 'x', 'user', false, NULL), ('late', 'b', 'x', 'user', true, now() AT TIME ZONE 'UTC' - interval '1 min'),"
+        " ('soon', 'c', 'x', 'user', true, now() AT TIME ZONE 'UTC' + interval '1 hour')"
+    )
+    use(database)
+    outcome = iacalls("users", "list", "-o", "json")
+    assert "1 inactive user not shown; --inactive shows them too" in outcome.err
+    expired = {row["username"]: row["is_expired"] for row in outcome.json["data"]}
+    assert expired == {"admin": None, "late": True, "soon": False}
+    assert "inactive" not in iacalls("users", "list", "--inactive").err
+    assert "inactive" not in iacalls("users", "list", "--role", "admin").err
+    assert "is_expired" in iacalls("users", "list").out
+
+
+@pytest.mark.parametrize(
+    ("change", "expires", "is_expired"),
+    [
+        ("DROP COLUMN time", None, None),
+        ("ALTER time TYPE text", "2020-01-02 00:00:00", None),
+        ("ALTER time TYPE timestamptz", "2020-01-02 00:00:00+00", True),
+        ("ALTER time TYPE date", "2020-01-02", True),
+    ],
+)
+def test_list_works_without_the_column_time_and_with_another_type(
+    connection, database, use, iacalls, change, expires, is_expired
+):
+    connection.execute("UPDATE users SET time = '2020-01-02'")
+    connection.execute(f"ALTER TABLE users {change}")
+    use(database)
+    outcome = iacalls("users", "list", "-o", "json")
+    assert outcome.code == 0, outcome.err
+    assert [(row["expires"], row["is_expired"]) for row in outcome.json["data"]] == [(expires, is_expired)]

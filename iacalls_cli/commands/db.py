@@ -12,6 +12,7 @@ from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
 from iacalls_cli.group import Group
 from iacalls_cli.options import TableName
 from iacalls_cli.output.write import FOR_PEOPLE, Format, write_text
+from iacalls_cli.queries import load_query
 from iacalls_cli.table import Answer, table_of
 
 app = typer.Typer(
@@ -93,6 +94,7 @@ def verify(
     compared, rows are counted, and users with the documented default password are named. It
     only reads, so a read-only role and a replica will do.
     """
+    from iacalls_cli.database.rows import fetch
     from iacalls_cli.operations.db.compare import Finding
     from iacalls_cli.operations.db.mend import mending_script
     from iacalls_cli.operations.db.verify import VerifiedTable, verify_database
@@ -101,6 +103,7 @@ def verify(
         raise UsageError("--sql prints SQL, and --output asks for something else", "give one of them")
     with run.session() as session, diagnostics.waiting("verifying"):
         verification = verify_database(session.connection, estimate=estimate)
+        is_empty = verification.is_empty and not fetch(session.connection, load_query("db/existing-objects"))
     if sql:
         write_text(mending_script(verification.differences))
         hint = "the SQL above mends them; read it, then run it with psql"
@@ -110,7 +113,7 @@ def verify(
             more = {"findings": more["findings"].only("verdict", "object", "finding")} if verification.findings else {}
         run.write(Answer(table_of(VerifiedTable, verification.tables), more))
         hint = f"{run.repeat('db verify --sql')} prints the SQL that mends them"
-    if verification.is_empty:
+    if is_empty:
         hint = f"{run.repeat('db init')} makes the schema in an empty database"
     if verification.problems:
         raise ProblemsFound(f"{verification.problems} differences from the documented schema", hint)

@@ -11,7 +11,7 @@ from iacalls_cli import diagnostics
 from iacalls_cli.commands.maintenance_database import open_maintenance
 from iacalls_cli.commands.run import Run, ask_twice, read_secret
 from iacalls_cli.database.connection import is_loopback, require_primary
-from iacalls_cli.database.failures import OWN_DATABASES
+from iacalls_cli.database.failures import NAME_BYTES, OWN_DATABASES
 from iacalls_cli.database.parameters import connection_parameters, resolve
 from iacalls_cli.embedded.server import DATABASE, embedded_server
 from iacalls_cli.errors import ConnectionFailed, DatabaseUnavailable, UsageError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 GENERATED = "generated"
 NO_PLACE = OWN_DATABASES
-NAME_BYTES = 63  # PostgreSQL cuts longer ones
 
 
 @dataclass(frozen=True)

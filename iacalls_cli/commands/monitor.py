@@ -1,14 +1,22 @@
 """`iacalls monitor`: what the database is doing, in sessions that cannot harm it."""
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iacalls_cli import diagnostics
 from iacalls_cli.commands.run import OUTPUT_OPTIONS, TARGET_OPTIONS, Run, command, tell_if_empty
 from iacalls_cli.group import Group
 from iacalls_cli.options import complete_tables
 from iacalls_cli.queries import load_query
+from iacalls_cli.text import count_of, pretty_size
+
+if TYPE_CHECKING:
+    from iacalls_cli.database.connection import Connection
+
+NAMED = 5
 
 app = typer.Typer(
     name="monitor", cls=Group, help="Look at sizes, indexes and sessions.", no_args_is_help=True, add_completion=False
@@ -34,8 +42,21 @@ class SessionState(StrEnum):
     ),
 )
 def sizes(run: Run) -> None:
-    """List the tables by size, with their parts, estimated rows and share of all."""
-    show(run, "sizes", {})
+    """List the tables and materialized views of schema public by size, with their parts, rows and share.
+
+    A partitioned table's size is the sum of its partitions, which are listed on their own as well.
+    """
+    from iacalls_cli.database.rows import fetch
+
+    def note_others(connection: "Connection") -> None:
+        others = fetch(connection, load_query("monitor/other-schemas"))[0]
+        if others["tables"]:
+            counted = count_of(others["tables"], "table")
+            diagnostics.note(
+                f"only schema public is shown; other schemas have {counted} ({pretty_size(others['size'])})"
+            )
+
+    show(run, "sizes", {}, note_others)
 
 
 @command(app, "indexes", OUTPUT_OPTIONS, TARGET_OPTIONS, examples=("iacalls monitor indexes --table call_records",))
@@ -48,8 +69,25 @@ def indexes(
         ),
     ] = None,
 ) -> None:
-    """List the indexes with their size, how often they were used, and their definition."""
-    show(run, "indexes", {"table": table})
+    """List the indexes of schema public: size, how often they were used, whether they are valid, definition.
+
+    No query uses an index that is not valid, and every write keeps it up to date.
+    """
+    from iacalls_cli.database.rows import fetch
+
+    def note_invalid(connection: "Connection") -> None:
+        invalid = [
+            row for row in fetch(connection, load_query("monitor/indexes"), {"table": table}) if not row["is_valid"]
+        ]
+        if invalid:
+            names = ", ".join(row["indexname"] for row in invalid[:NAMED])
+            more = f" and {len(invalid) - NAMED} more" if len(invalid) > NAMED else ""
+            what = count_of(len(invalid), "index is", "indexes are")
+            diagnostics.note(
+                f"{what} not valid, no query uses them: {names}{more}; `iacalls maintain reindex` mends that"
+            )
+
+    show(run, "indexes", {"table": table}, note_invalid)
 
 
 @command(
@@ -70,10 +108,13 @@ def connections(
     show(run, "connections", {"state": state and state.value})
 
 
-def show(run: Run, name: str, values: dict[str, Any]) -> None:
-    """Run a monitoring query under monitoring's limits and write its rows."""
+def show(
+    run: Run, name: str, values: dict[str, Any], remark: "Callable[[Connection], None]" = lambda connection: None
+) -> None:
+    """Run a monitoring query under monitoring's limits and write its rows; `remark` may note more before."""
     from iacalls_cli.database.connection import MONITORING
     from iacalls_cli.database.rows import stream
 
     with run.session(limits=MONITORING) as session:
+        remark(session.connection)
         run.write(tell_if_empty(stream(session.connection, load_query(f"monitor/{name}"), values), values))

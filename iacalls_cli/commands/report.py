@@ -131,7 +131,7 @@ def key_of(parameter: Parameter) -> str:
 
 def run_report(run: Run, query: Query, zone: str, given: dict[str, Any]) -> None:
     """Bind the values, connect, run, write."""
-    from iacalls_cli.operations.report import admit, bind_values, shown_values
+    from iacalls_cli.operations.report import admit, bind_values, require_known, shown_values
     from iacalls_cli.values import make_clock
 
     values = bind_values(query, given, make_clock(zone))
@@ -142,7 +142,8 @@ def run_report(run: Run, query: Query, zone: str, given: dict[str, Any]) -> None
         with diagnostics.waiting(run.command):
             table = stream(session.connection, query, values)
         shown = shown_values(values)
-        run.write(Answer(tell_if_empty(table, shown), {"parameters": shown}))
+        table = tell_if_empty(table, shown, lambda: require_known(session.connection, query, values))
+        run.write(Answer(table, {"parameters": shown}))
 
 
 @app.callback(invoke_without_command=True)

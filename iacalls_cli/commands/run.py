@@ -156,15 +156,16 @@ class Run:
         diagnostics.confirm_name(question, name)
 
 
-def tell_if_empty(table: Table, wanted: Mapping[str, Any]) -> Table:
+def tell_if_empty(table: Table, wanted: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> Table:
     """The same rows, after saying so where there are none: a misspelt name finds nothing either.
 
-    Only the first row is waited for.
+    Only the first row is waited for. Where there is none, `check` may raise an error for such a name.
     """
     rows = iter(table.rows)
     first = next(rows, None)
     if first is not None:
         return replace(table, rows=chain((first,), rows))
+    check()
     given = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
     diagnostics.note(f"no row was found{' for ' + given if given else ''}")
     return table

@@ -20,6 +20,7 @@ from iacalls_cli.commands.run import (
 from iacalls_cli.errors import UsageError
 from iacalls_cli.group import Group
 from iacalls_cli.queries import load_query
+from iacalls_cli.text import count_of
 
 app = typer.Typer(
     name="users", cls=Group, help="List users and set passwords.", no_args_is_help=True, add_completion=False
@@ -49,11 +50,15 @@ def list_users(
     role: Annotated[Role | None, typer.Option("--role", metavar="ROLE", help="Only admin, user or agent.")] = None,
     inactive: Annotated[bool, typer.Option("--inactive", help="Deactivated users too.")] = False,
 ) -> None:
-    """List users with role, state and expiry. Password hashes are never shown."""
+    """List active users with role, state and expiry. Password hashes are never shown."""
     from iacalls_cli.database.rows import stream
 
     with run.session() as session:
         values = {"role": role and role.value, "inactive": inactive}
+        if not inactive:
+            [[hidden]] = stream(session.connection, load_query("users/count-inactive"), values).rows
+            if hidden != "0":
+                diagnostics.note(f"{count_of(int(str(hidden)), 'inactive user')} not shown; --inactive shows them too")
         run.write(stream(session.connection, load_query("users/list"), values))
 
 

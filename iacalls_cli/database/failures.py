@@ -12,7 +12,7 @@ from iacalls_cli.errors import ConnectionFailed, DatabaseError, DatabaseUnavaila
 # What to do about a SQLSTATE. Sources: PostgreSQL's appendix of error codes, and what the
 # commands of iacalls themselves run into.
 HINTS = {
-    "42P01": "is the schema complete? `iacalls db verify` compares it, `iacalls db init` creates it",
+    "42P01": "is the schema complete? `iacalls db verify` compares it",
     "42703": "`iacalls db describe TABLE` lists a table's columns",
     "42883": "is the schema complete? `iacalls db verify` compares it",
     "42501": "grant the role that right, or use the database owner's role",
@@ -47,6 +47,7 @@ UNTRUSTED = "certificate verify failed"
 NOT_READY = ("the database system is", "server closed the connection unexpectedly")
 # PostgreSQL's own databases, which `db init` does not make.
 OWN_DATABASES = ("postgres", "template0", "template1")
+NAME_BYTES = 63  # PostgreSQL cuts longer ones
 LINE = re.compile(r"^\s*\w+ (\d+):", re.MULTILINE)
 
 
@@ -146,7 +147,7 @@ def database_hint(reason: str, database: str) -> str:
         return f'GRANT CONNECT ON DATABASE "{database}" to the role, or use another one'
     if "does not exist" not in reason:
         return "check the database's settings (ALTER DATABASE … ALLOW_CONNECTIONS)"
-    if database in OWN_DATABASES:
+    if database in OWN_DATABASES or len(database.encode()) > NAME_BYTES:
         return "name a database that exists"
     return f"if it is to be made: iacalls db init creates {database}"
 

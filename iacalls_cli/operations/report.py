@@ -187,6 +187,29 @@ def shown_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value if isinstance(value, plain) else str(value) for name, value in values.items()}
 
 
+def require_known(connection: "Connection", query: Query, values: Mapping[str, Any]) -> None:
+    """Raise `DatabaseError` for a group or client that is not there and that a built-in report was asked for.
+
+    Meant for where a report found no row: what is misspelt finds nothing either.
+    """
+    from iacalls_cli.database.rows import stream
+
+    if not query.name.startswith("report/"):
+        return
+    if (group := values.get("group")) is not None:
+        names = [str(name) for (name,) in stream(connection, load_query("db/group-names"), {}).rows]
+        if group not in names:
+            near = get_close_matches(group, names)
+            hint = f"did you mean {' or '.join(near)}?" if near else "`iacalls report groups` lists them"
+            raise DatabaseError(f"there is no group {group}", hint)
+    if (client := values.get("client_id")) is not None:
+        found = list(stream(connection, load_query("db/find-client"), {"client_id": client}).rows)
+        if not found:
+            raise DatabaseError(f"there is no client {client}", "`iacalls report top-clients` lists those with calls")
+        if found[0][0] != "t":
+            raise DatabaseError(f"the client {client} is not active", "the report shows active clients only")
+
+
 def check_reports(connection: "Connection", folder: Path | None) -> list[CheckedReport]:
     """Have the target prepare every report, without running one."""
     from iacalls_cli.database.rows import describe

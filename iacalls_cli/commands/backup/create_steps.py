@@ -94,8 +94,11 @@ def told(run: Run, config: BackupSettings, *, is_dry: bool) -> Iterator[Report]:
 
     start = JobReport(run.command, "", "start")
     tell(config.on_start, start)
+    declined: diagnostics.Declined | None = None
     try:
         yield report
+    except diagnostics.Declined as answer:  # a no to the question after the backup is no failure of it
+        declined = answer
     except BaseException as error:
         reason = diagnostics.redact(str(error)) or "interrupted"
         failed = replace(start, outcome="failure", target=report.target, seconds=time.monotonic() - began, error=reason)
@@ -103,6 +106,8 @@ def told(run: Run, config: BackupSettings, *, is_dry: bool) -> Iterator[Report]:
         raise
     done = replace(start, outcome="success", target=report.target, file=report.file, seconds=time.monotonic() - began)
     tell(config.on_success, done)
+    if declined is not None:
+        raise declined
 
 
 def make(run: Run, dump: DumpPlan, directory: Path | None, label: str, report: Report, *, prune: bool) -> None:

@@ -227,9 +227,17 @@ def space_lines(plan: CleanupPlan, result: CleanupResult) -> Iterator[str]:
     done = [(one, one.before, one.after) for one in result.vacuumed if one.before and one.after]
     if done:
         freed = sum(one.freed for one, _, _ in done if one.freed > 0)
-        returned = f"{pretty_size(freed)} of it went" if freed else "none of it went"
+        grown = sum(-one.freed for one, _, _ in done if one.freed < 0)
+        returned = f"{pretty_size(freed)} of it went back to the disk" if freed else "none of it went back to the disk"
+        if grown and freed:
+            sign = "less" if freed > grown else "more"
+            returned += (
+                f", {pretty_size(grown)} more is used elsewhere: {pretty_size(abs(freed - grown))} {sign} in all"
+            )
+        elif grown:
+            returned += f", {pretty_size(grown)} more is used"
         size = pretty_size(sum(after.size for _, _, after in done))
-        yield f"the space of the deleted rows is free for new ones; {returned} back to the disk ({size} now)"
+        yield f"the space of the deleted rows is free for new ones; {returned} ({size} now)"
     for one, _, after in done:
         if one.held_back:
             yield f"{one}: {after.dead_rows:,} dead rows stay until {one.held_back} ends"

@@ -13,7 +13,7 @@ from iacalls_cli.commands.maintain.upkeep_steps import (
 from iacalls_cli.commands.run import Run
 from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.amounts import read_duration
-from iacalls_cli.operations.maintain.reindex import ReindexResult
+from iacalls_cli.operations.maintain.reindex import DUPLICATES, ReindexResult
 from iacalls_cli.operations.maintain.reindexing import ReindexPlan, plan_reindex, run_reindex
 from iacalls_cli.output.write import FOR_PEOPLE, without_empty_notes
 from iacalls_cli.table import Cell, Column, Table
@@ -38,7 +38,9 @@ def reindex(run: Run, names: Sequence[str], wait: str, *, is_all: bool) -> None:
             results = collect(working, len(plan.leftovers) + len(plan.tasks))
         run.write(without_empty_notes(results_table(results), run.output))
     problems = [(one.index, one.problem) for one in results if one.state == "failed"]
-    require_done(problems, len(results), "rebuilt or removed")
+    is_hopeless = all((problem or "").startswith(DUPLICATES) for _, problem in problems)
+    advice = "remove or change such rows, then reindex again" if is_hopeless else "try again later"
+    require_done(problems, len(results), "rebuilt or removed", advice)
 
 
 def read_wait(text: str) -> str:

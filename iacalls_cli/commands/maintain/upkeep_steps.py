@@ -70,13 +70,13 @@ def not_done(state: str, names: Sequence[str]) -> bool:
     return state == "failed" or (state == "skipped" and bool(names))
 
 
-def require_done(problems: Sequence[tuple[str, str]], count: int, done: str) -> None:
-    """Raise `IacallsError` naming what was not done, and why."""
+def require_done(problems: Sequence[tuple[str, str]], count: int, done: str, advice: str = "try again later") -> None:
+    """Raise `IacallsError` naming what was not done, and why; `advice` is its hint."""
     if not problems:
         return
     named = "; ".join(f"{name}: {problem}" for name, problem in problems[:NAMED])
     more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-    others = "the others are done; try again later" if len(problems) < count else "try again later"
+    others = f"the others are done; {advice}" if len(problems) < count else advice
     raise IacallsError(f"{len(problems)} of {count} could not be {done}: {named}{more}", others)
 
 

@@ -20,6 +20,7 @@ from iacalls_cli.operations.db.row_count import (
 from iacalls_cli.queries import load_query
 from iacalls_cli.table import Bytes, Prose
 
+LOCKED = "locked by another session"
 # With --estimate, tables of more rows than this are not counted.
 COUNTED_ROWS = 1_000_000
 # Each count holds locks on a table and its indexes, of which the server has a limited number
@@ -32,7 +33,7 @@ class Relation:
     """A table or view. `rows` is None for views and if there is neither a count nor an estimate.
 
     `counted` is exact, estimate, or `not counted: ` and the reason, like row security; `size` is in
-    bytes, indexes and TOAST included.
+    bytes, indexes and TOAST included, and None for what is locked.
     """
 
     name: str
@@ -58,7 +59,9 @@ def list_relations(connection: Connection, *, estimate: bool = False) -> list[Re
 
 def relation_of(row: dict[str, Any], count: RowCount | None) -> Relation:
     """One relation from its catalogue row and its count, if it was to be counted."""
-    if count is None:
+    if row["is_locked"]:
+        rows, counted = None, f"not counted: {LOCKED}"
+    elif count is None:
         rows, counted = row["estimated_rows"], "estimate" if row["estimated_rows"] is not None else ""
     else:
         rows, counted = count.rows, "exact" if count.rows is not None else f"not counted: {count.reason}"

@@ -2,8 +2,9 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
 
@@ -93,12 +94,25 @@ def name_lock_holders(connection: Connection, relation: int, *, is_exclusive: bo
     """
     values = {"relation": relation, "is_exclusive": is_exclusive}
     holders = fetch(connection, load_query("maintain/lock-holders"), values)
-    named = [
-        name_session(str(row["pid"]), row["application"] or row["role"], row["since"])
-        for row in holders[:NAMED_HOLDERS]
-    ]
+    named = [name_holder(row["holder"], row) for row in holders[:NAMED_HOLDERS]]
     more = [f"{len(holders) - NAMED_HOLDERS} more"] if len(holders) > NAMED_HOLDERS else []
     return ", ".join(named + more)
+
+
+def name_holder(name: str, row: Mapping[str, Any]) -> str:
+    """A session or a prepared transaction that holds a lock, for people."""
+    if row["is_prepared"]:
+        return name_prepared(name, row["role"], row["since"])
+    return name_session(name, row["application"] or row["role"], row["since"])
+
+
+def name_prepared(name: str, owner: str, since: str | None) -> str:
+    """A prepared transaction for people.
+
+    >>> name_prepared("py", "ana", "2025-10-31 10:00:00")
+    'prepared transaction py (ana) since 2025-10-31 10:00:00'
+    """
+    return f"prepared transaction {name} ({owner})" + (f" since {since}" if since else "")
 
 
 def name_session(pid: str, application: str, since: str | None) -> str:

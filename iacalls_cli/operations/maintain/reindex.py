@@ -1,8 +1,10 @@
 """REINDEX CONCURRENTLY of one index: reads and writes go on, and nothing invalid is left when it fails."""
 
+import re
 import time
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
@@ -27,6 +29,11 @@ from iacalls_cli.queries import load_query
 
 ORDINARY_TABLE = "r"
 WAITED = "waited "
+# How a problem begins that no later attempt solves.
+DUPLICATES = "rows have the same"
+UNIQUE_VIOLATION = "23505"
+# The detail of such an error in any language: the columns of the key, and its values.
+DUPLICATED = re.compile(r"[^(]*(\(.*?\))=\(", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -109,9 +116,19 @@ def rebuild(worker: Worker[IndexState], index: IndexState, wait: str) -> tuple[s
             return f"{WAITED}{wait} for {whom}, which uses the table or has an older snapshot", False
         made_way = worker.cancelled_for()
         is_passing = error.sqlstate == DEADLOCK or (error.sqlstate == CANCELLED and made_way != "")
-        missing = explain_missing_name(connection, index.table_oid, error)
+        missing = explain_missing_name(connection, index.table_oid, error) or explain_duplicates(error)
         return missing or lock_problem(error, "", made_way), is_passing
     return "", False
+
+
+def explain_duplicates(error: DatabaseError) -> str:
+    """What keeps a unique index from being built; '' for another error. The server's detail holds the rows' values."""
+    if error.sqlstate != UNIQUE_VIOLATION:
+        return ""
+    cause = error.__cause__
+    detail = cause.diag.message_detail if isinstance(cause, psycopg.Error) else ""
+    columns = DUPLICATED.match(detail or "")
+    return f"{DUPLICATES} {columns[1] if columns else 'key'}, which the unique index forbids"
 
 
 def require_lock(connection: Connection, index: IndexState) -> None:

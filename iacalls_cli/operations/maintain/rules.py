@@ -162,28 +162,45 @@ def bind_rule(connection: Connection, rule: Rule, now: datetime, zone: tzinfo) -
 
 
 def find_table(connection: Connection, rule: Rule) -> tuple[Rule, int]:
-    """The rule with its table as it is called here, and its oid; the first reading of its name that is a table."""
-    is_known = False
-    for schema, name in [(rule.schema, rule.table), *readings(rule.spelling)]:
-        found = fetch(connection, load_query("maintain/rule-table"), {"schema": schema, "name": name})
-        if found and found[0]["kind"] in "rp":
-            return replace(rule, schema=schema, table=name), found[0]["oid"]
-        is_known = is_known or bool(found)
-    raise missing_table(rule, "is not a table of this database" if is_known else "does not exist in this database")
+    """The rule with its table as it is called here, and its oid.
+
+    Raises `UsageError` if its name may mean two tables: then it has to be written in quotes.
+    """
+    names = dict.fromkeys([(rule.schema, rule.table), *readings(rule.spelling)])
+    query = load_query("maintain/rule-table")
+    known = [
+        (schema, name, row["oid"], row["kind"] in "rp")
+        for schema, name in names
+        for row in fetch(connection, query, {"schema": schema, "name": name})
+    ]
+    tables = [(schema, name, oid) for schema, name, oid, is_table in known if is_table]
+    if len(tables) > 1:
+        quoted = " or ".join(f"""'"{schema}"."{name}"'""" for schema, name, _ in tables)
+        raise UsageError(
+            f"rule {rule.name}: {rule.spelling} may be {len(tables)} tables of this database", f"write table = {quoted}"
+        )
+    if not tables:
+        raise missing_table(rule, "is not a table of this database" if known else "does not exist in this database")
+    [(schema, name, oid)] = tables
+    return replace(rule, schema=schema, table=name), oid
 
 
 def readings(spelling: str) -> Iterator[tuple[str, str]]:
-    """What a table's name may mean besides schema.table: a name with a dot in it, or quoted as in SQL.
+    """What a table's name may mean: names and schemas with dots in them, and what is quoted as in SQL.
 
-    >>> list(readings('Order.Items'))
-    [('public', 'Order.Items'), ('Order', 'Items')]
+    >>> list(readings('a.b.c'))
+    [('public', 'a.b.c'), ('a', 'b.c'), ('a.b', 'c')]
     >>> list(readings('app."Order.Items"'))
     [('public', 'app."Order.Items"'), ('app', 'Order.Items')]
     """
     if not spelling:
         return
     yield "public", spelling
-    if match := QUALIFIED.fullmatch(spelling):
+    if '"' not in spelling:
+        for dot, character in enumerate(spelling):
+            if character == ".":
+                yield spelling[:dot], spelling[dot + 1 :]
+    elif match := QUALIFIED.fullmatch(spelling):
         schema, name = (
             part[1:-1].replace('""', '"') if part.startswith('"') else part
             for part in (match["schema"] or "public", match["name"])

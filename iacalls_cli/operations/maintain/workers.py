@@ -18,7 +18,7 @@ import psycopg
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.operations.maintain.locks import name_session
+from iacalls_cli.operations.maintain.locks import name_holder, name_session
 from iacalls_cli.queries import load_query
 
 LOOK_SECONDS = 0.2
@@ -94,7 +94,7 @@ class Watch:
         """Note whom each worker waits for: afterwards, nobody knows."""
         for row in fetch(self.connection, load_query("maintain/blockers"), sessions):
             worker = busy[row["pid"]]
-            words = name_session(str(row["blocker"]), row["application"] or row["role"], row["since"])
+            words = name_holder(row["blocker"], row)
             worker.looks = worker.looks + 1 if words == worker.waits_for else 0
             worker.waits_for = words
             if worker.looks == TOLD_LOOKS:

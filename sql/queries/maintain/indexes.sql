@@ -8,7 +8,7 @@
 WITH locked AS (
     SELECT relation
       FROM pg_locks
-     WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid <> pg_backend_pid()
+     WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ), chosen AS (
     SELECT i.*, x.relname AS name, x.relkind, x.reltuples, x.relispartition, x.reltablespace, x.relam,
@@ -113,7 +113,7 @@ SELECT c.indexrelid::bigint AS oid,
            AS has_twin,
        -- Who builds an index concurrently holds such a lock on it all the while.
        EXISTS (SELECT FROM pg_locks AS l
-                WHERE l.relation = c.indexrelid AND l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
+                WHERE l.relation = c.indexrelid AND l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
                   AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')) AS is_being_built,
        CASE WHEN c.relkind = 'i' AND NOT EXISTS (SELECT FROM locked WHERE relation = c.indexrelid)

@@ -6,7 +6,7 @@ WITH locked AS (
     SELECT coalesce(i.indrelid, l.relation) AS relation
       FROM pg_locks AS l
       LEFT JOIN pg_index AS i ON i.indexrelid = l.relation
-     WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_backend_pid()
+     WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.pid IS DISTINCT FROM pg_backend_pid()
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ), limits AS (
     SELECT current_setting('autovacuum_freeze_max_age')::numeric AS transactions,

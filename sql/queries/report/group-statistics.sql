@@ -1,5 +1,5 @@
--- Groups with their success rate: the view group_statistics.
--- es: Estadísticas de grupos con tasas de éxito: la vista group_statistics.
+-- Groups with their success rate, as in the view group_statistics.
+-- es: Estadísticas de grupos con tasas de éxito, como en la vista group_statistics.
 -- param: status text = null in none, pending, in_progress, completed, failed -- only groups whose batch is in this state
 -- param: limit integer = null -- at most this many groups
 -- effect: read-only

@@ -4,8 +4,15 @@
 -- param: inactive boolean = false -- deactivated users too
 -- wide: created_at
 -- effect: read-only
-SELECT id, username, email, role, is_active, time AS expires, created_at
-  FROM public.users
- WHERE (:role IS NULL OR role = :role)
-   AND (:inactive OR is_active IS NOT false)
- ORDER BY id
+SELECT u.id, u.username, u.email, u.role, u.is_active, u.expires,
+       -- Stored times without a zone are UTC, as the session is. What is no time cannot be compared.
+       CASE WHEN u.type IN ('timestamp without time zone', 'timestamp with time zone', 'date')
+            THEN u.expires::text::timestamp <= localtimestamp END AS is_expired,
+       u.created_at
+  -- In a database without the column users.time the name means the outer one, which is NULL.
+  FROM (SELECT NULL::timestamp AS time) AS missing,
+       LATERAL (SELECT id, username, email, role, is_active, time AS expires, pg_typeof(time)::text AS type, created_at
+                  FROM public.users) AS u
+ WHERE (:role IS NULL OR u.role = :role)
+   AND (:inactive OR u.is_active IS NOT false)
+ ORDER BY u.id
