@@ -158,3 +158,14 @@ def test_a_run_that_stops_at_its_time_says_so(owner, cleanup, configure, meanwhi
     row = outcome.json["data"][0]
     assert (row["is_whole"], outcome.json["run"]["state"]) == (False, "stopped")
     assert "run it again" not in outcome.err
+
+
+def test_rows_that_undo_could_not_put_back_are_said_before(owner, configure, iacalls):
+    """A constraint that is not valid lets old rows live, and takes none back."""
+    owner.execute("CREATE TABLE viejo (id int PRIMARY KEY, created_at timestamp, v int)")
+    owner.execute("INSERT INTO viejo VALUES (1, '2020-01-01', -1)")
+    owner.execute("ALTER TABLE viejo ADD CONSTRAINT pos CHECK (v > 0) NOT VALID")
+    configure('[maintain.rules.viejo]\ntable = "viejo"\nage_column = "created_at"\nage = "30d"\n')
+    plan = iacalls("maintain", "cleanup", "--only", "viejo", "--dry-run")
+    assert plan.code == 0, plan.err
+    assert "the constraint pos on viejo is NOT VALID" in plan.err

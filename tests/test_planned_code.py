@@ -106,3 +106,27 @@ def test_a_replacement_compares_nothing_that_would_run_the_owners_code(
     assert outcome.code == 0, outcome.err
     assert "cannot detect newer rows" in outcome.err
     assert read() is None
+
+
+def test_a_superusers_report_and_cleanup_say_what_runs(server, database, iacalls, use, witness, tmp_path):
+    path, _ = witness
+    with server.connect(database, OWNER) as connection:
+        connection.execute(
+            SPY.replace("public.t ", "public.more ")
+            .replace("public.t VALUES", "public.more VALUES")
+            .format(witness=path)
+        )
+        connection.execute("CREATE INDEX i ON public.whatsapp_conversations (id) WHERE public.spy(1)")
+        connection.execute("CREATE FUNCTION public.num(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'")
+        connection.execute("CREATE STATISTICS public.st ON (id + public.num(1)), id FROM public.whatsapp_conversations")
+        connection.execute(
+            "INSERT INTO public.whatsapp_conversations (phone_number, created_at) VALUES ('+57', '2020-01-01')"
+        )
+    use(database, "")
+    report = iacalls("report", "whatsapp")
+    assert "use a role without superuser rights" in report.err
+    plan = iacalls("maintain", "cleanup", "--only", "whatsapp", "--dry-run")
+    assert "the index i on whatsapp_conversations runs the function" in plan.err
+    assert "the statistics object st on whatsapp_conversations runs the function" in plan.err
+    use(database)
+    assert "superuser" not in iacalls("report", "whatsapp").err

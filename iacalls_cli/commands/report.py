@@ -3,7 +3,7 @@
 import inspect
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -15,6 +15,9 @@ from iacalls_cli.options import Output, TimeZone
 from iacalls_cli.output.write import FOR_PEOPLE, Format, write_text
 from iacalls_cli.queries import Parameter, Query
 from iacalls_cli.table import Answer, table_of
+
+if TYPE_CHECKING:
+    from iacalls_cli.database.connection import Session
 
 
 def queries_folder() -> Path | None:
@@ -139,11 +142,24 @@ def run_report(run: Run, query: Query, zone: str, given: dict[str, Any]) -> None
         from iacalls_cli.database.rows import stream
 
         admit(session.connection, query)
+        warn_of_foreign_code(session)
         with diagnostics.waiting(run.command):
             table = stream(session.connection, query, values)
         shown = shown_values(values)
         table = tell_if_empty(table, shown, lambda: require_known(session.connection, query, values))
         run.write(Answer(table, {"parameters": shown}))
+
+
+def warn_of_foreign_code(session: "Session") -> None:
+    """Warn a superuser of functions of other roles that run when their tables are read."""
+    from iacalls_cli.operations.db.row_count import plans_foreign_code
+
+    info = session.connection.info
+    if info.parameter_status("is_superuser") == "on" and plans_foreign_code(session.connection):
+        diagnostics.warning(
+            f"indexes or constraints call functions of other roles, which run with the privileges of the superuser "
+            f"{info.user} when their tables are read; use a role without superuser rights"
+        )
 
 
 @app.callback(invoke_without_command=True)

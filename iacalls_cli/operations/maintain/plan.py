@@ -27,6 +27,7 @@ from iacalls_cli.operations.maintain.safeguards import (
     require_origin,
     require_permitted,
     warn_of_cleanup,
+    warn_of_unvalidated,
 )
 
 
@@ -106,6 +107,12 @@ def plan_cleanup(
                     plans.append(plan_rule(connection, bound, closure, union(meeting) if meeting else None))
                 stuck.update(dict.fromkeys(found))
         warnings = [line for plan in plans if plan.rows for line in warn_of_cleanup(connection, plan.closure)]
+        warnings += [
+            line
+            for plan in plans
+            if plan.rows and plan.bound.rule.has_archive
+            for line in warn_of_unvalidated(connection, plan.closure)
+        ]
     if failed and not plans:
         raise failed[0].error
     return CleanupPlan(schema, tuple(plans), tuple(failed), tuple(stuck), tuple(dict.fromkeys(warnings)))

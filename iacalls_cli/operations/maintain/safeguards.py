@@ -109,7 +109,7 @@ def refusal(what: str, relation: Relation, error: IacallsError) -> IacallsError:
 
 
 def warn_of_cleanup(connection: Connection, closure: Closure) -> Iterator[str]:
-    """The triggers of others that a rule fires with the privileges of a superuser.
+    """The code of others that a rule runs with the privileges of a superuser: triggers, and what planning evaluates.
 
     What the server itself changes for ON DELETE SET NULL is done as the table's owner; of the triggers on
     that, only those AFTER run as the session's role.
@@ -121,8 +121,19 @@ def warn_of_cleanup(connection: Connection, closure: Closure) -> Iterator[str]:
             is_fired = row["on_delete"] if is_emptied else False
             if changed.intersection(relation.line) and row["on_update"] and not row["is_before"]:
                 is_fired = True
-            if row["kind"] == "trigger" and is_fired:
+            if row["is_planned"] or (row["kind"] == "trigger" and is_fired):
                 yield words(connection, relation, row)
+
+
+def warn_of_unvalidated(connection: Connection, closure: Closure) -> Iterator[str]:
+    """The constraints that old rows may violate: such a row can be deleted, and not be put back."""
+    for relation in closure.written().values():
+        if relation.top in closure.emptied:
+            for row in fetch(connection, load_query("maintain/not-valid"), {"oid": relation.oid}):
+                yield (
+                    f"the constraint {row['name']} on {relation} is NOT VALID: "
+                    "`iacalls maintain undo` cannot put back rows that violate it"
+                )
 
 
 def warn_of_undo(connection: Connection, relations: Sequence[Relation]) -> Iterator[str]:
