@@ -140,7 +140,7 @@ COMMENT ON ACCESS METHOD heap_two IS 'c;'
 WAYS = (
     (), ("-Fc",), ("-Fd",), ("-Ft",), ("--inserts",), ("--column-inserts", "--rows-per-insert=3"), ("--clean", "--if-exists"),
     ("--clean",), ("--quote-all-identifiers",), ("--disable-dollar-quoting",), ("--use-set-session-authorization",),
-    ("--disable-triggers",), ("--encoding=LATIN1",), ("--encoding=SQL_ASCII",), ("--inserts", "--on-conflict-do-nothing"),
+    ("--disable-triggers",), ("--encoding=LATIN1",), ("--inserts", "--on-conflict-do-nothing"),
     ("--no-comments", "--no-owner"),
 )  # fmt: skip
 
