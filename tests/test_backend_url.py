@@ -100,6 +100,12 @@ def abstract_socket(server):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"\0{name}/.s.PGSQL.{port}")
     listener.listen()
+    threads: list[threading.Thread] = []
+
+    def start(target, *args):
+        threads.append(threading.Thread(target=target, args=args, daemon=True))
+        threads[-1].start()
+        return threads[-1]
 
     def pass_on(source, sink):
         with suppress(OSError):
@@ -109,20 +115,29 @@ def abstract_socket(server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def connect_far():
+        if not str(keywords["host"]).startswith("/"):
+            return socket.create_connection((keywords["host"], keywords["port"]))
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(f"{keywords['host']}/.s.PGSQL.{keywords['port']}")
+        return far
+
+    def carry(near):
+        with near, connect_far() as far:
+            back = start(pass_on, far, near)
+            pass_on(near, far)
+            back.join()
+
     def serve():
         with suppress(OSError):
             while True:
-                near, _ = listener.accept()
-                if str(keywords["host"]).startswith("/"):
-                    far = socket.socket(socket.AF_UNIX)
-                    far.connect(f"{keywords['host']}/.s.PGSQL.{keywords['port']}")
-                else:
-                    far = socket.create_connection((keywords["host"], keywords["port"]))
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=pass_on, args=pair, daemon=True).start()
+                start(carry, listener.accept()[0])
 
-    threading.Thread(target=serve, daemon=True).start()
+    start(serve)
     yield name, port
+    listener.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(10)
     listener.close()
 
 
