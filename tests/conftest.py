@@ -23,7 +23,7 @@ from tests.command_line import CommandLine, Outcome
 from tests.live_load import MANY_ROWS
 from tests.old_rows import add_old_rows, rows_of
 from tests.random_rows import fill
-from tests.servers import OWNER, READER, TestServer, open_server, server_kind
+from tests.servers import OWNER, READER, TestServer, open_server, server_kind, unused_name
 
 # What of the caller's environment must not reach a test.
 OUTSIDE = ("PG", "DB_", "DATABASE_", "IACALLS_", "NODE_ENV", "LC_", "LANG", "NO_COLOR", "_IACALLS")
@@ -98,6 +98,14 @@ def iacalls(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 def empty_database(server: TestServer) -> Iterator[str]:
     """The name of an empty database that belongs to the owner role."""
     name = server.create_database()
+    yield name
+    server.drop_database(name)
+
+
+@pytest.fixture
+def new(server: TestServer) -> Iterator[str]:
+    """The name of a database that a test makes."""
+    name = unused_name()
     yield name
     server.drop_database(name)
 

@@ -39,6 +39,11 @@ HURRY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",
          "max_prepared_transactions": "5"}  # fmt: skip
 
 
+def unused_name() -> str:
+    """A name that no database has."""
+    return f"test_{uuid.uuid4().hex[:12]}"
+
+
 def server_kind() -> str:
     """Which kind of server the environment asks for."""
     return "dsn" if os.environ.get("IACALLS_TEST_DSN") else os.environ.get("IACALLS_TEST_SERVER", "embedded")
@@ -90,7 +95,7 @@ class TestServer:
 
     def create_database(self, template: str = "template0") -> str:
         """Create a database of a new name that belongs to OWNER."""
-        name = f"test_{uuid.uuid4().hex[:12]}"
+        name = unused_name()
         with self.connect("postgres") as connection:
             statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
             connection.execute(statement.format(*map(sql.Identifier, (name, OWNER, template))))

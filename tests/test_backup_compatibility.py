@@ -34,23 +34,22 @@ COPY public.t (id, name) FROM stdin;
 """
 
 
-@pytest.fixture
-def new(server):
-    """The name of a database that is to be made."""
+@pytest.fixture(scope="module")
+def somewhere(server):
+    """The target of restores into new databases, which leave it as it is."""
     name = server.create_database()
-    server.drop_database(name)
     yield name
     server.drop_database(name)
 
 
 @pytest.fixture
-def restore(server, iacalls, use, empty_database, new, tmp_path):
+def restore(server, iacalls, use, somewhere, new, tmp_path):
     """Restore the text of a plain dump, or a file, into a new database."""
 
     def run(text, *options, role=OWNER, code=0):
         file = tmp_path / "dump.sql"
         file.write_text(DUMP.format(text), "utf-8")
-        use(empty_database, role)
+        use(somewhere, role)
         outcome = iacalls("backup", "restore", str(file), "--into", new, *options)
         assert outcome.code == code, outcome.err
         return outcome

@@ -4,16 +4,7 @@ import pytest
 from psycopg import sql
 
 from tests.nasty_database import dump_file
-from tests.servers import OWNER, READER
-
-
-@pytest.fixture
-def new(server):
-    """The name of a database that is to be made."""
-    name = server.create_database()
-    server.drop_database(name)
-    yield name
-    server.drop_database(name)
+from tests.servers import OWNER, READER, unused_name
 
 
 def connect(server, name, role=""):
@@ -29,8 +20,7 @@ def encoded(server):
     made = []
 
     def make(encoding):
-        name = server.create_database()
-        server.drop_database(name)
+        name = unused_name()
         provider = "LOCALE_PROVIDER libc" if server.major >= 15 else ""
         with server.connect("postgres") as connection:
             connection.execute(

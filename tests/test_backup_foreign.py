@@ -23,15 +23,6 @@ from tests.servers import OWNER, READER, STRANGER
 UNVERIFIED = "no manifest: neither checksums nor rows per table can be compared"
 
 
-@pytest.fixture
-def new(server):
-    """The name of a database that is to be made."""
-    name = server.create_database()
-    server.drop_database(name)
-    yield name
-    server.drop_database(name)
-
-
 @pytest.fixture(scope="module")
 def source(server):
     """A small database, which is none of ours."""

@@ -294,7 +294,7 @@ def test_temporary_files_have_a_limit(plant, rehearse, leftovers, monkeypatch):
     assert leftovers() == []
 
 
-@pytest.mark.parametrize("which", ["the same database", "another one"])
+@pytest.mark.parametrize("which", ["the same database", pytest.param("another one", marks=pytest.mark.slow)])
 def test_after_kill_9_the_next_restore_test_clears_away(
     plant, rehearse, leftovers, folder, which, server, use, iacalls
 ):
@@ -318,6 +318,7 @@ def test_after_kill_9_the_next_restore_test_clears_away(
     assert leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_restore_test_beside_another_leaves_that_one_alone(plant, rehearse, leftovers, folder, server, use, iacalls):
     plant(SABOTAGE.replace("BODY", "PERFORM pg_sleep(6);"))
     use_later = rehearse()

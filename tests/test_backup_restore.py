@@ -36,15 +36,6 @@ def nasty(server):
     server.drop_database(name)
 
 
-@pytest.fixture
-def new(server):
-    """The name of a database that is to be made."""
-    name = server.create_database()
-    server.drop_database(name)
-    yield name
-    server.drop_database(name)
-
-
 def databases(server):
     with server.connect("postgres") as connection:
         return {name for (name,) in connection.execute("SELECT datname FROM pg_database")}

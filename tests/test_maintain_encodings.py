@@ -3,6 +3,8 @@
 import pytest
 from psycopg import sql
 
+from tests.servers import unused_name
+
 RULE = """[maintain.rules.notas]
 table = "public.notas"
 age_column = "created_at"
@@ -12,8 +14,7 @@ age = "30d"
 
 @pytest.fixture
 def encoded(server, request, use, tmp_path):
-    name = server.create_database()
-    server.drop_database(name)
+    name = unused_name()
     provider = "LOCALE_PROVIDER libc" if server.major >= 15 else ""
     with server.connect("postgres") as connection:
         connection.execute(

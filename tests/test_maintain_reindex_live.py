@@ -208,6 +208,7 @@ def test_an_old_snapshot_is_not_waited_for_again_and_again(server, empty_databas
     assert iacalls("maintain", "reindex", "--all").code == 0
 
 
+@pytest.mark.slow
 def test_a_transaction_that_uses_one_table_blocks_that_one_alone(server, empty_database, two_tables, iacalls):
     with server.connect(empty_database, OWNER) as other:
         other.execute("BEGIN")

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iacalls_cli.database.connection import REPORTING, settle
 from iacalls_cli.database.rows import describe
 from iacalls_cli.errors import UsageError
 from iacalls_cli.placeholders import find_foreign, find_placeholders, find_statements, scan, to_positional
 from iacalls_cli.queries import SQL, load_query, load_topic, parse_query, read_query
+from tests.servers import OWNER
 
 FOLDER = SQL / "queries"
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.sql"))
@@ -29,9 +31,19 @@ def test_header_is_complete(name):
     assert all(parameter.help for parameter in query.parameters)
 
 
+@pytest.fixture(scope="module")
+def preparing(server, schema_template):
+    """A session in a database with the documented schema, which nothing here changes."""
+    name = server.create_database(template=schema_template)
+    with server.connect(name, OWNER) as opened:
+        settle(opened, read_only=True, limits=REPORTING)
+        yield opened
+    server.drop_database(name)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_server_prepares_it(name, connection):
-    describe(connection, load_query(name))
+def test_server_prepares_it(name, preparing):
+    describe(preparing, load_query(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
