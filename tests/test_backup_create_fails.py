@@ -66,7 +66,9 @@ def test_a_dump_whose_session_the_server_ends_leaves_nothing(
     thread.join()
     assert ended == [True]
     assert outcome.code == 1
-    assert "terminating connection due to administrator command" in outcome.error
+    # A server that is in the middle of sending rows closes the connection without a word.
+    reasons = ("terminating connection due to administrator command", "server closed the connection unexpectedly")
+    assert any(reason in outcome.error for reason in reasons), outcome.error
     assert left_in(backup_folder) == []
     assert create_backup("--format", form, "--compress", compress).code == 0
 
