@@ -190,7 +190,7 @@ def test_a_session_that_cannot_be_ended_is_named_and_nothing_changed(server, liv
 
 
 def test_a_lock_of_the_application_is_not_waited_for_without_end(server, live, backup, iacalls, monkeypatch):
-    monkeypatch.setattr("iacalls_cli.commands.backup.restore_steps.PATIENT", Limits("0", "100ms"))
+    monkeypatch.setattr("iacalls_cli.commands.backup.sessions.PATIENT", Limits("0", "100ms"))
     with server.connect(live, OWNER) as other, other.transaction():
         other.execute("LOCK public.calls")
         outcome = iacalls("backup", "restore", backup, "--replace", "--confirm", live)
