@@ -13,11 +13,11 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import backup, cleanup, counts, export, loading, reports, startup
-from iacalls_cli.database.connection import REPORTING, settle
+from iacalls_cli.database.connection import REPORTING, apply_settings
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.operations.db.init import apply_schema
 from iacalls_cli.operations.sample.load import load_sample
-from tests.servers import local_bundle, make_private_server
+from tests.support.servers import local_bundle, make_private_server
 
 PARTS = {
     "startup": startup,
@@ -57,7 +57,7 @@ def make_database(dsn: str, name: str, scale: float) -> str:
             maintenance.execute(f"CREATE DATABASE {name}")
     own = psycopg.conninfo.make_conninfo(dsn, dbname=name)
     with psycopg.connect(own, autocommit=True) as connection:
-        settle(connection, read_only=False, limits=REPORTING)
+        apply_settings(connection, read_only=False, limits=REPORTING)
         connection.execute("SET statement_timeout = 0")
         if not connection.execute("SELECT to_regclass('public.call_records')").fetchone()[0]:
             apply_schema(connection, "Contraseña-1")

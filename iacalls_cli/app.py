@@ -12,7 +12,7 @@ from iacalls_cli import __version__, diagnostics
 from iacalls_cli.errors import ExitCode, IacallsError, UsageError
 from iacalls_cli.group import TYPER_ERROR, Group
 
-# The order of `iacalls --help`. Each name is a module of iacalls_cli.commands.
+# The order of `iacalls --help`. Each name is a package of iacalls_cli.commands.
 COMMANDS = ("demo", "db", "report", "backup", "maintain", "monitor", "users", "server")
 
 
@@ -27,7 +27,7 @@ class LazyCommands(Group):
         """The command or group of that name, from its own module."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"iacalls_cli.commands.{cmd_name}")
+        module = importlib.import_module(f"iacalls_cli.commands.{cmd_name}.cli")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command

@@ -38,7 +38,7 @@ class Declined(IacallsError):
     exit_code = ExitCode.DONE
 
 
-class Voice:
+class Verbosity:
     """How much is said; set once by the shared options."""
 
     quiet = False
@@ -81,13 +81,13 @@ def warning(text: str) -> None:
 
 def note(text: str) -> None:
     """Something good to know."""
-    if not Voice.quiet:
+    if not Verbosity.quiet:
         say("", text)
 
 
 def detail(text: str) -> None:
     """Something only --verbose tells."""
-    if Voice.verbose:
+    if Verbosity.verbose:
         say("", text)
 
 
@@ -132,7 +132,7 @@ def ask_hidden(question: str) -> str:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show, at a terminal and after a second, that something still runs."""
-    if Voice.quiet or not sys.stderr.isatty():
+    if Verbosity.quiet or not sys.stderr.isatty():
         yield
         return
     done = threading.Event()
@@ -160,7 +160,7 @@ def waiting(what: str) -> Iterator[None]:
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A callable (step, done, total) that draws bars at a terminal and logs one line a step elsewhere."""
-    if Voice.quiet:
+    if Verbosity.quiet:
         yield lambda step, done, total: None
     elif sys.stderr.isatty():
         with rich_progress() as bars:

@@ -25,7 +25,7 @@ def complete_profiles() -> list[str]:
 
 def complete_tables() -> Iterable[str]:
     """The tables and views of the documented schema, for completion: no database is asked."""
-    from iacalls_cli.operations.db.expected import expected_relations
+    from iacalls_cli.operations.db.catalog import expected_relations
 
     return expected_relations()
 

@@ -50,7 +50,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Result:
     """A command's result: its rows, and further members of the JSON envelope.
 
     A further `Table` is shown below the first one; other values stand in JSON only.

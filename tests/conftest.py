@@ -14,16 +14,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from iacalls_cli.database.connection import REPORTING, settle
+from iacalls_cli.database.connection import REPORTING, apply_settings
 from iacalls_cli.embedded.server import embedded_server
 from iacalls_cli.operations.backup.manifest import Manifest, read_manifest
 from iacalls_cli.operations.db.init import apply_schema
-from iacalls_cli.operations.maintain.vacuum import flush_counts
-from tests.command_line import CommandLine, Outcome
-from tests.live_load import MANY_ROWS
-from tests.old_rows import add_old_rows, rows_of
-from tests.random_rows import fill
-from tests.servers import OWNER, READER, TestServer, open_server, server_kind, unused_name
+from iacalls_cli.operations.maintain.vacuum_table import flush_counts
+from tests.support.command_line import CommandLine, Outcome
+from tests.support.live_load import MANY_ROWS
+from tests.support.old_rows import add_old_rows, rows_of
+from tests.support.random_rows import fill
+from tests.support.servers import OWNER, READER, TestServer, open_server, server_kind, unused_name
 
 # What of the caller's environment must not reach a test.
 OUTSIDE = ("PG", "DB_", "DATABASE_", "IACALLS_", "NODE_ENV", "LC_", "LANG", "NO_COLOR", "_IACALLS")
@@ -115,7 +115,7 @@ def schema_template(server: TestServer) -> str:
     """A database with the documented schema, owned by the owner role, to copy from."""
     name = server.create_database()
     with server.connect(name, OWNER) as connection:
-        settle(connection, read_only=False, limits=REPORTING)
+        apply_settings(connection, read_only=False, limits=REPORTING)
         apply_schema(connection, "Contraseña-1")
         connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {READER}")
     return name
@@ -133,7 +133,7 @@ def database(server: TestServer, schema_template: str) -> Iterator[str]:
 def connection(server: TestServer, database: str) -> Iterator[psycopg.Connection]:
     """A writing session of the owner on `database`, set up as iacalls sets its sessions up."""
     with server.connect(database, OWNER) as opened:
-        settle(opened, read_only=False, limits=REPORTING)
+        apply_settings(opened, read_only=False, limits=REPORTING)
         opened.execute("SET search_path = public, pg_temp")
         yield opened
 
@@ -143,7 +143,7 @@ def filled_template(server: TestServer, schema_template: str) -> str:
     """A database with random rows in every table, to copy from."""
     name = server.create_database(template=schema_template)
     with server.connect(name, OWNER) as opened:
-        settle(opened, read_only=False, limits=REPORTING)
+        apply_settings(opened, read_only=False, limits=REPORTING)
         opened.execute("SET search_path = public, pg_temp")
         fill(opened, seed=7, size=40, least=30)
         opened.execute("VACUUM (ANALYZE)")

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from iacalls_cli.commands.run import Run
-from iacalls_cli.database.parameters import connection_parameters, resolve
+from iacalls_cli.commands.invocation import Invocation
+from iacalls_cli.database.parameters import libpq_parameters, resolve
 from iacalls_cli.errors import ConnectionFailed, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ TEMPLATE = "template1"
 
 @contextmanager
 def open_maintenance(
-    run: Run, target: "Target", *, avoid: Collection[str] = (), limits: "Limits | None" = None
+    run: Invocation, target: "Target", *, avoid: Collection[str] = (), limits: "Limits | None" = None
 ) -> "Iterator[Session]":
     """Open a writing session in postgres, else in the target's own database, else in template1.
 
@@ -48,6 +48,6 @@ def open_maintenance(
 
 def candidates(target: "Target") -> list[str]:
     """Return the databases to try, in order."""
-    values = resolve(connection_parameters(target))
+    values = resolve(libpq_parameters(target))
     own = values.get("dbname") or values.get("user", "")
     return list(dict.fromkeys(name for name in (MAINTENANCE, own, TEMPLATE) if name))

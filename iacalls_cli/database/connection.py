@@ -19,11 +19,11 @@ from iacalls_cli.database.certificates import find_certificate_problem
 from iacalls_cli.database.failures import NOT_READY, connection_failed, database_errors
 from iacalls_cli.database.parameters import (
     Place,
-    connection_parameters,
     describe,
     environment,
     foreign_variables,
     is_encrypted_only,
+    libpq_parameters,
     resolve,
 )
 from iacalls_cli.database.poolers import (
@@ -97,13 +97,13 @@ def open_session(
     """Connect to a target, or to another `database` on the same server.
 
     `command` goes into application_name as `iacalls/<command>`; `password` is one that the
-    user typed; `fixed_money` as in `settle`; `encrypted` asks for TLS where it is only preferred.
+    user typed; `fixed_money` as in `apply_settings`; `encrypted` asks for TLS where it is only preferred.
 
     A connection pooler is refused before anything is set in its session, unless the target says that
     it is in session mode and no other `database` is asked for. Raises `PasswordNeeded`, another
     `ConnectionFailed` (the reason in one line) or `UsageError` (an unusable DSN).
     """
-    parameters = connection_parameters(target)
+    parameters = libpq_parameters(target)
     if database is not None:
         parameters["dbname"] = database
     resolved = resolve(parameters)
@@ -146,7 +146,7 @@ def open_session(
     session = Session(connection, place, limits, warnings, is_pooled, target.left_out)
     try:
         with database_errors():
-            settle(connection, read_only, limits, application=f"iacalls/{command}", fixed_money=fixed_money)
+            apply_settings(connection, read_only, limits, application=f"iacalls/{command}", fixed_money=fixed_money)
     except BaseException:
         session.close()
         raise
@@ -208,7 +208,7 @@ def connect_abstract(arguments: Mapping[str, Any]) -> Connection:
     return connection
 
 
-def settle(
+def apply_settings(
     connection: Connection, read_only: bool, limits: Limits, *, application: str = "", fixed_money: bool = False
 ) -> None:
     """The settings of every session: UTC, a safe search_path, limits, read-only unless it writes.

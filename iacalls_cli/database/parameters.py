@@ -42,7 +42,7 @@ class Place:
                 "source": self.source}  # fmt: skip
 
 
-def connection_parameters(target: Target) -> dict[str, Any]:
+def libpq_parameters(target: Target) -> dict[str, Any]:
     """libpq's parameters for a target; the embedded server is started for its own.
 
     Raises `UsageError` for a DSN that libpq cannot read, without repeating it: a DSN with

@@ -28,7 +28,7 @@ from iacalls_cli.config.target import Target
 from iacalls_cli.database.connection import Connection, Session
 from iacalls_cli.database.failures import NO_SLOT, NO_SLOT_HINT
 from iacalls_cli.database.newer_options import explain_needs, newer_options, without_newer
-from iacalls_cli.database.parameters import connection_parameters, foreign_variables, is_encrypted_only, resolve
+from iacalls_cli.database.parameters import foreign_variables, is_encrypted_only, libpq_parameters, resolve
 from iacalls_cli.database.settings import program_options
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.errors import IacallsError, UsageError
@@ -154,7 +154,7 @@ def connect_client(session: Session, target: Target, command: str, *, major: int
     Raises `IacallsError` where no installed programs fit, `UsageError` for a key with a password.
     """
     info = session.connection.info
-    parameters = connection_parameters(target)
+    parameters = libpq_parameters(target)
     if secrets_given := [name for name in secret_keywords() if parameters.get(name)]:
         raise UsageError(
             f"the client programs would show {secrets_given[0]} to other users (ps)", "use a file instead, or none"

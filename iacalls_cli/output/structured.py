@@ -13,7 +13,7 @@ from json.encoder import encode_basestring as quote
 from typing import Any, TextIO
 
 from iacalls_cli.output.cells import in_chunks
-from iacalls_cli.table import Answer, Table
+from iacalls_cli.table import Result, Table
 from iacalls_cli.text import UNSAFE
 
 # The C0 controls are escaped already where they stand in strings.
@@ -24,7 +24,7 @@ JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 ARRAY_TOKEN = re.compile(r'[{}]|"(?:[^"\\]|\\.)*"|[^{},"]+', re.DOTALL)
 
 
-def write_json(answer: Answer, command: str, target: Mapping[str, str], stream: TextIO) -> None:
+def write_json(answer: Result, command: str, target: Mapping[str, str], stream: TextIO) -> None:
     """One object: command, target, the answer's further members, and data, a row a line."""
     members = {"command": command, "target": dict(target)}
     stream.write("{")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TextIO
 
-from iacalls_cli.table import Answer, Table
+from iacalls_cli.table import Result, Table
 from iacalls_cli.text import printable
 
 
@@ -33,7 +33,7 @@ def without_empty_notes(table: Table, output: Format) -> Table:
 
 
 def write_answer(
-    answer: Answer, output: Format, command: str, target: Mapping[str, str], stream: TextIO | None = None
+    answer: Result, output: Format, command: str, target: Mapping[str, str], stream: TextIO | None = None
 ) -> None:
     """Write an answer to stdout (or `stream`).
 

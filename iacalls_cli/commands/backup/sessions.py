@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.commands.maintenance_database import open_maintenance
-from iacalls_cli.commands.run import Run
 from iacalls_cli.database.connection import Limits, require_primary
-from iacalls_cli.database.parameters import connection_parameters, resolve
+from iacalls_cli.database.parameters import libpq_parameters, resolve
 from iacalls_cli.database.programs import connect_client
-from iacalls_cli.operations.backup.material import Material
+from iacalls_cli.operations.backup.dump_file import Dump
 from iacalls_cli.operations.backup.new_database import Server
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ PATIENT = Limits("0", "10s")
 
 @contextmanager
 def open_server(
-    run: Run, material: Material | None, target: "Target | None" = None, *, renames: bool = False
+    run: Invocation, dump: Dump | None, target: "Target | None" = None, *, renames: bool = False
 ) -> "Iterator[tuple[Session, Server]]":
     """A writing session on the maintenance database of the target's server, named as the target.
 
@@ -36,30 +36,30 @@ def open_server(
         session = replace(opened, place=replace(opened.place, database=database))
         run.announce(session)
         require_primary(session)
-        major = material.major if material else 0
+        major = dump.major if dump else 0
 
         def open_client(name: str) -> "Client":
             return connect_client(session, target, run.command, major=major, database=name)
 
-        if material is not None and material.is_archive:
+        if dump is not None and dump.is_archive:
             open_client(database)  # so that programs that do not fit are told before anything is done
         yield session, Server(session.connection, partial(open_one, run, target), open_client)
 
 
 @contextmanager
-def open_one(run: Run, target: "Target", name: str) -> "Iterator[Connection]":
+def open_one(run: Invocation, target: "Target", name: str) -> "Iterator[Connection]":
     """The connection of a writing session in a database of the server, without the limits of a report."""
     with open_named(run, target, name) as session:
         yield session.connection
 
 
-def open_named(run: Run, target: "Target", name: str) -> "AbstractContextManager[Session]":
+def open_named(run: Invocation, target: "Target", name: str) -> "AbstractContextManager[Session]":
     """A writing session in a database of the server, without the limits of a report."""
     return run.session(target=target, database=name, read_only=False, limits=PATIENT, is_named=False)
 
 
 @contextmanager
-def second_session(run: Run) -> "Iterator[Connection]":
+def second_session(run: Invocation) -> "Iterator[Connection]":
     """Another session on the maintenance database, to end other sessions from."""
     target = run.target()
     with open_maintenance(run, target, avoid=(target_database(target),), limits=PATIENT) as session:
@@ -68,5 +68,5 @@ def second_session(run: Run) -> "Iterator[Connection]":
 
 def target_database(target: "Target") -> str:
     """The name of the target's database; '' where it names none."""
-    values = resolve(connection_parameters(target))
+    values = resolve(libpq_parameters(target))
     return values.get("dbname") or values.get("user", "")

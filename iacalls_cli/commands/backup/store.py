@@ -8,10 +8,10 @@ from iacalls_cli.config.file import load_config
 from iacalls_cli.homes import expand_user, user_folder
 from iacalls_cli.operations.backup.store import Backup, Source, Store
 from iacalls_cli.output.write import FOR_PEOPLE, Format
-from iacalls_cli.table import Answer, Column, Table
+from iacalls_cli.table import Column, Result, Table
 
 if TYPE_CHECKING:
-    from iacalls_cli.commands.run import Run
+    from iacalls_cli.commands.invocation import Invocation
     from iacalls_cli.config.backup import BackupSettings
 
 
@@ -26,7 +26,7 @@ def open_store(directory: Path | None) -> Store:
     return Store(expand_user(chosen).absolute())
 
 
-def source_of(run: "Run") -> "Source | None":
+def source_of(run: "Invocation") -> "Source | None":
     """The system identifier and name of the target's database; None where that cannot be asked."""
     from iacalls_cli.config.target import choose_target
     from iacalls_cli.database.rows import fetch
@@ -60,14 +60,14 @@ COLUMNS = (
 )
 
 
-def backups_answer(backups: Sequence[Backup], output: Format) -> Answer:
+def backups_answer(backups: Sequence[Backup], output: Format) -> Result:
     """The list of backups; for people the findings stand below, where they have room."""
     table = Table(COLUMNS, [backup_row(backup) for backup in backups])
     if output not in FOR_PEOPLE:
-        return Answer(table)
+        return Result(table)
     found = [(row[0], row[-1]) for row in table.rows if row[-1]]
     findings = Table((Column("id", "prose"), Column("finding", "prose")), found, "Findings")
-    return Answer(table.only(*[column.name for column in COLUMNS[:-1]]), {"findings": findings} if found else {})
+    return Result(table.only(*[column.name for column in COLUMNS[:-1]]), {"findings": findings} if found else {})
 
 
 def backup_row(backup: Backup) -> tuple[str | int | None, ...]:

@@ -11,7 +11,7 @@ from iacalls_cli import __version__
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.programs import Client
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.backup.catalogue import write_catalogue
+from iacalls_cli.operations.backup.catalog import write_catalog
 from iacalls_cli.operations.backup.dump import DumpPlan, Progress, compress_directory, run_dump
 from iacalls_cli.operations.backup.manifest import Manifest, TableRows, write_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, write_proof
@@ -28,7 +28,7 @@ from iacalls_cli.operations.backup.snapshot import (
 )
 from iacalls_cli.operations.backup.store import Backup, Store, read_backup
 from iacalls_cli.operations.backup.verify import read_whole
-from iacalls_cli.operations.db.verify import read_catalogue
+from iacalls_cli.operations.db.verify import read_catalog
 from iacalls_cli.operations.files import StoredFile, hash_files, utc_now
 from iacalls_cli.text import pretty_size
 
@@ -67,7 +67,7 @@ class CreatePlan:
         return guess
 
 
-def require_room(plan: CreatePlan, store: Store) -> None:
+def require_disk_space(plan: CreatePlan, store: Store) -> None:
     """Raise `IacallsError` where the store's disk has no room for the backup."""
     needed, free = plan.needed_bytes(store), store.free_bytes()
     if needed > free:
@@ -93,11 +93,11 @@ def create_backup(connection: Connection, client: Client, store: Store, plan: Cr
                 # The tables and facts of the snapshot: some may have come and gone since the plan was made.
                 source = read_source(connection)
                 lock_tables(connection, source)
-                watch = Watch(connection, source, client, plan.dump.contents, progress)
+                watch = ProgressMonitor(connection, source, client, plan.dump.contents, progress)
                 written = run_dump(client, plan.dump, folder, snapshot, watch)
                 tables = watch.finish()
                 head, reports = migration_head(connection, source), working_reports(connection)
-                write_catalogue(folder, read_catalogue(connection))
+                write_catalog(folder, read_catalog(connection))
             written |= compress_directory(plan.dump, folder)
             paths = [str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()]
             for path in paths:
@@ -148,7 +148,7 @@ def require_as_written(files: Iterable[StoredFile], written: Mapping[str, str]) 
             raise IacallsError(f"{file.path} reads back otherwise than it was written", "is the disk failing?")
 
 
-class Watch:
+class ProgressMonitor:
     """Counts the tables of the dump's snapshot while pg_dump runs, then follows its progress."""
 
     def __init__(

@@ -14,13 +14,13 @@ from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.contents import entries_as_text, entries_head, read_contents, read_encoding
+from iacalls_cli.operations.backup.dump_file import Dump
 from iacalls_cli.operations.backup.dump_filter import schema_of_extension
-from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.restricted_role import HARMLESS_EXTENSIONS
 from iacalls_cli.operations.backup.script import Script
 from iacalls_cli.operations.backup.statement import Statement
 from iacalls_cli.operations.compression import read_chunks
-from iacalls_cli.operations.db.unfinished import drop_database
+from iacalls_cli.operations.db.temporary import drop_database
 from iacalls_cli.queries import load_query
 
 OpenDatabase = Callable[[str], AbstractContextManager[Connection]]
@@ -38,7 +38,7 @@ class RestorePlan:
     `search_path` is the path under which rows, indexes and constraints are made, '' for the dump's own.
     """
 
-    material: Material
+    dump: Dump
     archive: Path
     contents: str
     jobs: int
@@ -94,15 +94,15 @@ def release(connection: Connection) -> None:
 
 def foreign_encoding(server: Server, name: str, plan: RestorePlan) -> str:
     """Return the encoding that a dump without a manifest says its text is in; '' for a backup of ours."""
-    if plan.material.manifest is not None:
+    if plan.dump.manifest is not None:
         return ""
-    if plan.material.is_archive:
+    if plan.dump.is_archive:
         return read_encoding(entries_head(server.open_client(name), plan.archive))
     return read_encoding(read_chunks(plan.archive))
 
 
 def create_empty(
-    maintenance: Connection, name: str, material: Material, like: str, owner: str = "", encoding: str = ""
+    maintenance: Connection, name: str, dump: Dump, like: str, owner: str = "", encoding: str = ""
 ) -> list[str]:
     """Create an empty database as a backup's was, or as `like` is; returns what could not be the same.
 
@@ -110,7 +110,7 @@ def create_empty(
     text in the encoding of `like`.
     """
     place = fetch(maintenance, load_query("backup/place"), {"name": like})[0] if like else {}
-    facts = place or (material.manifest.database if material.manifest else {})
+    facts = place or (dump.manifest.database if dump.manifest else {})
     if encoding == ANY_BYTES and place and place["encoding"] != ANY_BYTES:
         raise IacallsError(
             f"the dump is in {ANY_BYTES}, where any bytes are text, and {like} is in {place['encoding']}",
@@ -204,7 +204,7 @@ def create_extensions(server: Server, name: str, plan: RestorePlan) -> frozenset
 
 def find_extensions(client: Client, plan: RestorePlan) -> Iterator[Statement]:
     """Yield the CREATE EXTENSION statements that a dump begins with."""
-    if plan.material.is_archive:
+    if plan.dump.is_archive:
         entries = [entry for entry in read_contents(client, plan.archive) if entry.kind == "EXTENSION"]
         chunks: Iterable[bytes] = entries_as_text(client, plan.archive, entries)
     else:

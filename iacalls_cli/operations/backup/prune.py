@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from iacalls_cli.operations.backup.freshness import first_missing, is_future
+from iacalls_cli.operations.backup.check import first_missing, is_future
 from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import OWN_FILES
 from iacalls_cli.safe_files import DamagedFile, open_folder

@@ -11,7 +11,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors, is_connection_loss, translate
 from iacalls_cli.database.rows import fetch, stream
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.backup.catalogue import load_catalogue
+from iacalls_cli.operations.backup.catalog import load_catalog
 from iacalls_cli.operations.backup.compatibility import STAND_IN_FUNCTIONS
 from iacalls_cli.operations.backup.dump import Progress
 from iacalls_cli.operations.backup.manifest import Manifest
@@ -20,10 +20,10 @@ from iacalls_cli.operations.backup.restore import Restored, restored_database
 from iacalls_cli.operations.backup.store import Backup
 from iacalls_cli.operations.backup.verify import REHEARSAL as REHEARSAL_DAMAGE
 from iacalls_cli.operations.backup.verify import record
+from iacalls_cli.operations.db.catalog import ObjectKey
 from iacalls_cli.operations.db.compare import compare, finding_of
-from iacalls_cli.operations.db.expected import ObjectKey
-from iacalls_cli.operations.db.unfinished import REHEARSAL
-from iacalls_cli.operations.db.verify import read_catalogue
+from iacalls_cli.operations.db.temporary import REHEARSAL
+from iacalls_cli.operations.db.verify import read_catalog
 from iacalls_cli.operations.files import utc_now
 from iacalls_cli.operations.report import bind_values
 from iacalls_cli.queries import load_query, load_topic
@@ -46,7 +46,7 @@ def rehearse(
     `IacallsError` where the restore itself fails; that is recorded, and not as damage, because it
     may be the scratch server's fault.
     """
-    manifest = plan.material.manifest
+    manifest = plan.dump.manifest
     assert manifest is not None  # noqa: S101, only our own backups are rehearsed
     name = manifest.database["name"]
     try:
@@ -75,7 +75,7 @@ def check_restored(
     """What each check finds, '' where all is well."""
     yield "rows", "; ".join(restored.differences)
     yield "large objects", compare_large_objects(connection, manifest)
-    yield "catalogue", compare_catalogue(connection, backup, manifest.server_major, restored)
+    yield "catalogue", compare_catalog(connection, backup, manifest.server_major, restored)
     yield "triggers", "; ".join(fire_triggers(connection))
     yield "reports", "; ".join(run_reports(connection, manifest))
 
@@ -90,14 +90,14 @@ def compare_large_objects(connection: Connection, manifest: Manifest) -> str:
     return "" if found == manifest.large_objects else f"{found} came back of {manifest.large_objects}"
 
 
-def compare_catalogue(connection: Connection, backup: Backup, major: int, restored: Restored) -> str:
+def compare_catalog(connection: Connection, backup: Backup, major: int, restored: Restored) -> str:
     """Whether tables, keys, indexes, triggers, functions and views are those of the backup.
 
     What this server cannot have was left out and named, and is no difference; nor is a stand-in.
     """
-    known, uncompared = load_catalogue(backup.folder)
+    known, uncompared = load_catalog(backup.folder)
     expected = {key: text for key, text in known.items() if key.kind not in uncompared}
-    found = {key: text for key, text in read_catalogue(connection).items() if key.kind not in uncompared}
+    found = {key: text for key, text in read_catalog(connection).items() if key.kind not in uncompared}
     if restored.stand_ins:
         found = {key: text for key, text in found.items() if not STAND_IN_FUNCTIONS.match(key.name)}
     differences = [

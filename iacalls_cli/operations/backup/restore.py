@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from iacalls_cli.database.connection import Connection, Limits, settle
+from iacalls_cli.database.connection import Connection, Limits, apply_settings
 from iacalls_cli.database.failures import UNDEFINED, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
@@ -30,9 +30,9 @@ from iacalls_cli.operations.backup.contents import (
     read_contents,
 )
 from iacalls_cli.operations.backup.dump import Progress, wait_a_moment
+from iacalls_cli.operations.backup.dump_file import Dump
 from iacalls_cli.operations.backup.dump_filter import DumpFilter
 from iacalls_cli.operations.backup.manifest import TableRows
-from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.new_database import (
     RestorePlan,
     Server,
@@ -47,7 +47,7 @@ from iacalls_cli.operations.backup.snapshot import copied_rows, count_table, rea
 from iacalls_cli.operations.backup.statement import Statement
 from iacalls_cli.operations.compression import read_chunks
 from iacalls_cli.operations.db.sequences import find_behind
-from iacalls_cli.operations.db.unfinished import LOST, Making, drop_database, lock_creation
+from iacalls_cli.operations.db.temporary import LOST, TemporaryKind, drop_database, lock_creation
 from iacalls_cli.queries import load_query
 
 DEFAULT_PATH = b"SET search_path = public, pg_temp"
@@ -76,7 +76,7 @@ class Restored:
 
 @contextmanager
 def restored_database(
-    server: Server, name: str, making: Making, plan: RestorePlan, like: str, progress: Progress
+    server: Server, name: str, making: TemporaryKind, plan: RestorePlan, like: str, progress: Progress
 ) -> Iterator[Restored]:
     """A new database under an unfinished name, with everything restored and compared.
 
@@ -94,7 +94,7 @@ def restored_database(
     try:
         with database_errors():
             encoding = foreign_encoding(server, unfinished, plan)
-            notes = create_empty(server.maintenance, unfinished, plan.material, like, server.owner, encoding)
+            notes = create_empty(server.maintenance, unfinished, plan.dump, like, server.owner, encoding)
             beforehand = create_extensions(server, unfinished, plan)
             with server.open_database(unfinished) as connection:
                 fill(connection, server, plan, restored, beforehand, progress)
@@ -105,14 +105,14 @@ def restored_database(
         if reason and server.maintenance.closed:
             reason = discard_anew(server, unfinished, home)
         if reason:
-            tell_leftover(
+            note_leftover(
                 restored,
                 f"the database {unfinished} could not be dropped: {reason}; "
                 f"the next `iacalls {making.command}` of {name} drops it",
             )
 
 
-def tell_leftover(restored: Restored, words: str) -> None:
+def note_leftover(restored: Restored, words: str) -> None:
     """Say what stays: in the error that is being raised, or among the notes."""
     error = sys.exception()
     restored.notes.append(words)
@@ -145,12 +145,12 @@ def fill(
     progress: Progress,
 ) -> None:
     """Restore into an empty database, then count and compare it."""
-    material = plan.material
+    dump = plan.dump
     compatibility = read_compatibility(connection, is_test=server.is_test, search_path=plan.search_path)
     compatibility.made_beforehand = beforehand
     dump_filter = DumpFilter(compatibility)
     try:
-        if not material.is_archive:
+        if not dump.is_archive:
             # As psql has it: a dump by hand may set none. Nobody else's objects are in the new database.
             dump_filter.kept.path = DEFAULT_PATH
             connection.execute(DEFAULT_PATH)
@@ -176,14 +176,14 @@ def fill(
     restored.left_out = frozenset(compatibility.left_out)
     restored.stand_ins = frozenset(compatibility.stand_ins)
     if plan.contents == "full":
-        restored.differences = compare_rows(material, restored)
+        restored.differences = compare_rows(dump, restored)
 
 
 def reset_session(connection: Connection) -> None:
     """Undo what a dump's own SET statements left in the session."""
     with database_errors():
         connection.execute("SET client_encoding = 'UTF8'; SET row_security = on")
-        settle(connection, read_only=False, limits=LIMITS)
+        apply_settings(connection, read_only=False, limits=LIMITS)
 
 
 def run(dump_filter: DumpFilter, chunks: Iterable[bytes], apply: StatementFilter | None = None) -> None:
@@ -308,9 +308,9 @@ def run_program(
     options = ["--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
     if compatibility.lacking_tablespaces:
         options.append("--no-tablespaces")
-    if plan.material.format != "tar":
+    if plan.dump.format != "tar":
         options.append(f"--jobs={plan.jobs}")
-    manifest = plan.material.manifest
+    manifest = plan.dump.manifest
     rows = {(table.schema, table.name): table for table in manifest.tables} if manifest else {}
     with chosen(entries) as choice:
         command = ("pg_restore", choice, *options, f"--dbname={client.conninfo}", str(plan.archive))
@@ -323,14 +323,14 @@ def run_program(
             running.check()
 
 
-def compare_rows(material: Material, restored: Restored) -> list[str]:
+def compare_rows(dump: Dump, restored: Restored) -> list[str]:
     """Where the restored rows are not as many as the manifest says; those of missing extensions are left out."""
-    if material.manifest is None:
+    if dump.manifest is None:
         return []
     found = {(table.schema, table.name): table.rows for table in restored.tables}
     return [
         f"{table} has {found.get((table.schema, table.name), 0):,} rows, and had {table.rows:,}"
-        for table in material.manifest.tables
+        for table in dump.manifest.tables
         if found.get((table.schema, table.name)) != table.rows
         and rows_label(table.schema, table.name) not in restored.left_out
     ]

@@ -19,7 +19,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import IacallsError
-from iacalls_cli.operations.db.unfinished import drop_database
+from iacalls_cli.operations.db.temporary import drop_database
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import pretty_size
 

@@ -62,7 +62,7 @@ def read_source(connection: Connection) -> Source:
     return Source(facts, tuple(relations))
 
 
-def require_rights(source: Source, role: str) -> None:
+def require_privileges(source: Source, role: str) -> None:
     """Raise `DatabaseError` naming every kind of right that the role lacks for a dump, and where."""
     lacking = [relation for relation in source.relations if relation.lacking]
     if not lacking:

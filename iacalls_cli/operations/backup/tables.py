@@ -28,9 +28,9 @@ from iacalls_cli.operations.backup.contents import (
     read_contents,
     read_encoding,
 )
+from iacalls_cli.operations.backup.dump_file import Dump
 from iacalls_cli.operations.backup.dump_filter import not_of_a_dump
 from iacalls_cli.operations.backup.forms import CALL_OF, is_copy_from_stdin, is_insert_of_values, is_of_one_object
-from iacalls_cli.operations.backup.material import Material
 from iacalls_cli.operations.backup.run_script import read_statement, run_script
 from iacalls_cli.operations.backup.statement import Statement, find_word
 from iacalls_cli.operations.compression import read_chunks
@@ -75,14 +75,14 @@ class Selection:
             return True
         return False
 
-    def require_all(self, material: Material) -> None:
+    def require_all(self, dump: Dump) -> None:
         """Raise `UsageError` for a wanted table that was not in the dump, `IacallsError` where there was none."""
         names = {name for schema, table in self.found for name in (table, f"{schema}.{table}")}
         if missing := [name for name in self.wanted if name not in names]:
-            raise UsageError(f"{material.name} has no table {', '.join(missing)}", "write NAME or SCHEMA.NAME")
+            raise UsageError(f"{dump.name} has no table {', '.join(missing)}", "write NAME or SCHEMA.NAME")
         if not self.found:
             raise IacallsError(
-                f"{material.name} holds no rows of a table with its schema's name, nothing was changed",
+                f"{dump.name} holds no rows of a table with its schema's name, nothing was changed",
                 "dumps of very old servers leave that out; restore it with --into",
             )
 
@@ -95,7 +95,7 @@ def free_schema(connection: Connection, name: str) -> str:
 
 
 def restore_beside(
-    connection: Connection, client: Client, material: Material, archive: Path, tables: Iterable[str], side: str
+    connection: Connection, client: Client, dump: Dump, archive: Path, tables: Iterable[str], side: str
 ) -> list[BroughtBack]:
     """Bring named tables back into a new schema `side`: columns and rows, without keys, indexes and triggers.
 
@@ -125,9 +125,9 @@ def restore_beside(
 
     with database_errors(), connection.transaction():
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(side)))
-        run_script(connection, script_of(client, material, archive, selection.wanted), apply)
+        run_script(connection, script_of(client, dump, archive, selection.wanted), apply)
         filling.stop(connection)
-        selection.require_all(material)
+        selection.require_all(dump)
         return [
             BroughtBack(relation_name(schema, name), f"{side}.{name}", count(connection, side, name))
             for schema, name in selection.found
@@ -146,7 +146,7 @@ def require_whole(statement: Statement) -> None:
 
 
 def restore_rows(
-    connection: Connection, client: Client, material: Material, archive: Path, tables: Iterable[str]
+    connection: Connection, client: Client, dump: Dump, archive: Path, tables: Iterable[str]
 ) -> tuple[list[BroughtBack], list[str]]:
     """Fill empty tables with the rows of a dump; sequences only move forward, to where the dump says.
 
@@ -187,13 +187,13 @@ def restore_rows(
         return text if call and call["function"] in LARGE_OBJECT_CALLS and not selection.wanted else None
 
     with database_errors(), connection.transaction():
-        run_script(connection, script_of(client, material, archive, selection.wanted, "--data-only"), apply)
+        run_script(connection, script_of(client, dump, archive, selection.wanted, "--data-only"), apply)
         filling.stop(connection)
-        selection.require_all(material)
+        selection.require_all(dump)
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for statement in undo.values():
             connection.execute(statement)
-        moves += listed_moves(connection, client, material, archive, selection)
+        moves += listed_moves(connection, client, dump, archive, selection)
         for sequence, value, is_called in moves:
             if is_of_selection(connection, sequence, selection) and move_sequence(
                 connection, sequence, value, is_called=is_called
@@ -203,7 +203,7 @@ def restore_rows(
             BroughtBack(relation_name(schema, name), relation_name(schema, name), count(connection, schema, name))
             for schema, name in selection.found
         ]
-        require_as_many(material, selection, brought)
+        require_as_many(dump, selection, brought)
         notes += [
             f"the next insert may fail: {sequence}"
             for sequence in find_behind(connection)
@@ -241,13 +241,13 @@ def reading_of(connection: Connection, statement: Statement) -> bytes:
 
 
 def listed_moves(
-    connection: Connection, client: Client, material: Material, archive: Path, selection: Selection
+    connection: Connection, client: Client, dump: Dump, archive: Path, selection: Selection
 ) -> list[tuple[str, int, bool]]:
     """Return the positions of sequences in an archive of which only some tables are wanted.
 
     pg_restore --table leaves them out.
     """
-    if not material.is_archive or not selection.wanted:
+    if not dump.is_archive or not selection.wanted:
         return []
     entries = [entry for entry in read_contents(client, archive, "data") if entry.kind == "SEQUENCE SET"]
     text = b"".join(entries_as_text(client, archive, entries))
@@ -265,11 +265,9 @@ def is_of_selection(connection: Connection, sequence: str, selection: Selection)
     return any((row["schema"], row["name"]) in selection.found for row in fed) or not selection.wanted
 
 
-def script_of(
-    client: Client, material: Material, archive: Path, tables: Iterable[str], *options: str
-) -> Iterator[bytes]:
+def script_of(client: Client, dump: Dump, archive: Path, tables: Iterable[str], *options: str) -> Iterator[bytes]:
     """Return the SQL of a dump; of an archive that of the wanted tables only."""
-    if not material.is_archive:
+    if not dump.is_archive:
         return read_chunks(archive)
     # SCHEMA.NAME, either with points in it.
     names = {name[start:] for name in tables for start in (0, *(at + 1 for at, sign in enumerate(name) if sign == "."))}
@@ -367,11 +365,11 @@ def disable_hooks(connection: Connection, schema: str, name: str) -> Iterator[Ch
         yield (alter + hook).as_bytes(connection), alter + sql.SQL(ENABLE[row["state"]]) + hook
 
 
-def require_as_many(material: Material, selection: Selection, brought: list[BroughtBack]) -> None:
+def require_as_many(dump: Dump, selection: Selection, brought: list[BroughtBack]) -> None:
     """Raise `IacallsError` where a table has not as many rows as the manifest says."""
-    if material.manifest is None:
+    if dump.manifest is None:
         return
-    wanted = {(table.schema, table.name): table.rows for table in material.manifest.tables}
+    wanted = {(table.schema, table.name): table.rows for table in dump.manifest.tables}
     wrong = [
         f"{table.table} has {table.rows:,} rows, and had {wanted[key]:,}"
         for key, table in zip(selection.found, brought, strict=True)

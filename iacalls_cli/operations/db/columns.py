@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from iacalls_cli.operations.db.expected import LAST_INTEGER, SEQUENCE_RANGE, ObjectKey, expected_catalogue
+from iacalls_cli.operations.db.catalog import LAST_INTEGER, SEQUENCE_RANGE, ObjectKey, expected_catalog
 from iacalls_cli.operations.db.next_values import NEAR
 from iacalls_cli.operations.db.statements import commented, qualify, quote_name
 
 
 def sequence_of(key: ObjectKey) -> str:
     """The name of a column's sequence, or ''."""
-    return expected_catalogue().get(ObjectKey("sequence", key.relation, key.name), "")
+    return expected_catalog().get(ObjectKey("sequence", key.relation, key.name), "")
 
 
 def make_sequence(key: ObjectKey) -> str:
@@ -58,7 +58,7 @@ def stop_generating(key: ObjectKey, found: str) -> Iterator[tuple[str, str]]:
     alter, name = f"ALTER TABLE {qualify(key.relation)}", quote_name(key.name)
     if found.endswith("VIRTUAL"):
         beside = quote_name(f"{key.name[:59]}_new")
-        type_ = expected_catalogue()[ObjectKey("column", key.relation, key.name)]
+        type_ = expected_catalog()[ObjectKey("column", key.relation, key.name)]
         moving = lines(
             f"{alter} ADD COLUMN {beside} {type_};",
             f"UPDATE {qualify(key.relation)} SET {beside} = {name};",  # noqa: S608, quoted names
@@ -68,7 +68,7 @@ def stop_generating(key: ObjectKey, found: str) -> Iterator[tuple[str, str]]:
         yield "decision", f"-- A virtual column has no values of its own. To keep those it shows:\n{commented(moving)}"
         return
     yield "generated", f"{alter} ALTER COLUMN {name} DROP EXPRESSION;"
-    default = expected_catalogue().get(ObjectKey("default", key.relation, key.name), "")
+    default = expected_catalog().get(ObjectKey("default", key.relation, key.name), "")
     if default:
         yield (
             "default",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from iacalls_cli.operations.db.expected import (
+from iacalls_cli.operations.db.catalog import (
     ATTRIBUTES,
     OF_COLUMNS,
     RELATIONS,

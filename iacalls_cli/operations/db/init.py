@@ -10,7 +10,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
-from iacalls_cli.operations.db.unfinished import INIT, drop_database, lock_creation, rename_database
+from iacalls_cli.operations.db.temporary import INIT, drop_database, lock_creation, rename_database
 from iacalls_cli.operations.users import hash_password, hide_parameters
 from iacalls_cli.queries import load_query, load_schema
 from iacalls_cli.text import relation_name
@@ -84,7 +84,7 @@ def require_empty(connection: Connection) -> None:
     )
 
 
-def require_rights(connection: Connection) -> None:
+def require_privileges(connection: Connection) -> None:
     """Raise `DatabaseError` naming the right, where the role may not create in schema public."""
     rights = fetch(connection, load_query("db/init-rights"))[0]
     if not rights["may_create"]:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.operations.db.expected import Catalogue, ObjectKey, normalise
+from iacalls_cli.operations.db.catalog import Catalogue, ObjectKey, normalise
 
 STRING = r"'(?:[^']|'')*'"
 TEXT_CAST = r"::(?:text|character varying)(?:\[\])?(?![\w(])"

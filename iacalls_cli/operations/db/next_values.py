@@ -8,8 +8,8 @@ from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.operations.db.catalog import LAST_INTEGER, Catalogue, ObjectKey
 from iacalls_cli.operations.db.compare import Difference
-from iacalls_cli.operations.db.expected import LAST_INTEGER, Catalogue, ObjectKey
 from iacalls_cli.operations.db.row_count import make_strict, plans_foreign_code, raise_if_unavoidable
 from iacalls_cli.queries import load_query
 

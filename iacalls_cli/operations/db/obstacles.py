@@ -14,8 +14,8 @@ from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.operations.db.catalog import Catalogue, ObjectKey
 from iacalls_cli.operations.db.compare import Difference
-from iacalls_cli.operations.db.expected import Catalogue, ObjectKey
 from iacalls_cli.operations.db.row_count import plans_foreign_code, raise_if_unavoidable, select_count
 from iacalls_cli.operations.db.statements import is_view, views_reading
 from iacalls_cli.queries import load_query

@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-from iacalls_cli.operations.db.expected import ObjectKey, expected_catalogue
+from iacalls_cli.operations.db.catalog import ObjectKey, expected_catalog
 from iacalls_cli.placeholders import scan
 from iacalls_cli.queries import load_schema
 
@@ -12,12 +12,12 @@ PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
 def is_view(relation: str) -> bool:
     """Whether the schema has a view of that name."""
-    return ObjectKey("view", relation, "") in expected_catalogue()
+    return ObjectKey("view", relation, "") in expected_catalog()
 
 
 def views_reading(table: str) -> list[str]:
     """The documented views that read a table."""
-    views = ((key.relation, text) for key, text in expected_catalogue().items() if key.kind == "view")
+    views = ((key.relation, text) for key, text in expected_catalog().items() if key.kind == "view")
     return [view for view, text in views if re.search(rf"\b{re.escape(table)}\b", text)]
 
 

@@ -6,8 +6,8 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.db.catalog import Catalogue, ObjectKey, expected_catalog
 from iacalls_cli.operations.db.compare import Difference, Finding, compare, finding_of, sort_differences
-from iacalls_cli.operations.db.expected import Catalogue, ObjectKey, expected_catalogue
 from iacalls_cli.operations.db.meaning import read_same
 from iacalls_cli.operations.db.next_values import find_next_values
 from iacalls_cli.operations.db.obstacles import find_obstacles
@@ -55,9 +55,9 @@ def verify_database(connection: Connection, *, estimate: bool = False) -> Verifi
 
     Raises `DatabaseError` or `ConnectionFailed`.
     """
-    expected = expected_catalogue()
+    expected = expected_catalog()
     with database_errors():
-        found = read_same(connection, expected, read_catalogue(connection))
+        found = read_same(connection, expected, read_catalog(connection))
         differences = [*compare(expected, found), *find_next_values(connection, expected)]
         differences = sort_differences(find_obstacles(connection, differences, found))
     findings = [finding_of(difference) for difference in differences]
@@ -68,7 +68,7 @@ def verify_database(connection: Connection, *, estimate: bool = False) -> Verifi
     return Verification(tuple(tables), tuple(findings), tuple(differences))
 
 
-def read_catalogue(connection: Connection) -> Catalogue:
+def read_catalog(connection: Connection) -> Catalogue:
     """The structure of schema public."""
     rows = fetch(connection, load_query("db/catalogue"))
     return {ObjectKey(row["kind"], row["relation"], row["name"]): row["definition"] for row in rows}

@@ -9,11 +9,11 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
-from iacalls_cli.operations.maintain.locks import lock_problem, name_lock_holders, try_for_lock, unhurried
+from iacalls_cli.operations.maintain.locks import lock_problem, name_lock_holders, try_for_lock, without_timeouts
 from iacalls_cli.operations.maintain.tables import TableState, find_tables, read_tables
-from iacalls_cli.operations.maintain.vacuum import measure
-from iacalls_cli.operations.maintain.vacuuming import PAGE, Bars, no_right
-from iacalls_cli.operations.maintain.workers import Progress, Watch, Worker, run_watched
+from iacalls_cli.operations.maintain.vacuum import PAGE, Bars, not_permitted_reason
+from iacalls_cli.operations.maintain.vacuum_table import measure
+from iacalls_cli.operations.maintain.workers import Progress, ProgressMonitor, Worker, run_watched
 from iacalls_cli.text import relation_name
 
 
@@ -22,7 +22,7 @@ class AnalyzePlan:
     """The tables to analyze, in order, those this role may not, and those whose statistics are `fresh`."""
 
     tables: tuple[TableState, ...]
-    barred: tuple[TableState, ...]
+    not_permitted: tuple[TableState, ...]
     fresh: tuple[TableState, ...]
 
 
@@ -57,13 +57,13 @@ def plan_analyze(connection: Connection, names: Sequence[str], *, is_all: bool) 
     changed = {table.oid: changed_rows(known, table) for table in chosen}
     stale = [table for table in chosen if names or is_all or is_stale(known, table)]
     allowed = [table for table in stale if table.is_allowed and not has_parent_in(stale, known, table)]
-    barred = tuple(table for table in stale if not table.is_allowed)
+    not_permitted = tuple(table for table in stale if not table.is_allowed)
     if chosen and not any(table.is_allowed for table in chosen):
-        raise no_right(connection, "analyze", chosen)
+        raise not_permitted_reason(connection, "analyze", chosen)
     fresh = tuple(table for table in chosen if table not in stale)
     return AnalyzePlan(
         tuple(sorted(allowed, key=lambda table: (-changed[table.oid], str(table)))),
-        barred,
+        not_permitted,
         fresh,
     )
 
@@ -103,7 +103,7 @@ def analyze_table(worker: Worker[TableState], table: TableState) -> AnalyzeResul
             connection.execute(statement)
 
     try:
-        with unhurried(connection):
+        with without_timeouts(connection):
             try_for_lock(analyze, worker.pause, worker.cancelled_for)
         after = measure(connection, table.oid)
     except DatabaseError as error:
@@ -123,11 +123,11 @@ def run_analyze(
 ) -> Generator[AnalyzeResult, None, None]:
     """Analyze what is planned, and hand over each result as it comes; see `run_vacuum`."""
     bars = Bars(progress, plan.tables)
-    watch = Watch(watcher, "maintain/analyze-progress", bars.show)
+    watch = ProgressMonitor(watcher, "maintain/analyze-progress", bars.show)
     for result in run_watched(connections, plan.tables, analyze_table, watch):
         if result.state == "analyzed":
             bars.finish(result, result.pages)
         yield result
-    for table in plan.barred:
+    for table in plan.not_permitted:
         problem = f"the role {watcher.info.user} may not analyze it"
         yield AnalyzeResult(table.schema, table.name, "skipped", problem=problem)

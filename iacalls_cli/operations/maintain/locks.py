@@ -33,7 +33,7 @@ def nobody() -> str:
 
 
 @contextmanager
-def unhurried(connection: Connection, lock_timeout: str | None = None) -> Iterator[None]:
+def without_timeouts(connection: Connection, lock_timeout: str | None = None) -> Iterator[None]:
     """Let the statements of a session run as long as they need; their waits for locks stay short.
 
     `lock_timeout` is the session's own unless given. Afterwards the session is as it was.

@@ -1,156 +1,234 @@
-"""REINDEX CONCURRENTLY of one index: reads and writes go on, and nothing invalid is left when it fails."""
+"""REINDEX CONCURRENTLY of many indexes: leftovers first, then one after the other, the most wasteful first."""
 
 import re
 import time
-from dataclasses import dataclass
-
-import psycopg
-from psycopg import sql
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import DatabaseError
-from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
-from iacalls_cli.operations.maintain.indexes import IndexState
-from iacalls_cli.operations.maintain.leftovers import drop_copies
-from iacalls_cli.operations.maintain.locks import (
-    ATTEMPTS,
-    CANCELLED,
-    DEADLOCK,
-    LOCK_NOT_AVAILABLE,
-    lock_problem,
-    name_lock_holders,
-    try_for_lock,
-    unhurried,
-)
-from iacalls_cli.operations.maintain.workers import Worker
+from iacalls_cli.errors import DatabaseError, IacallsError
+from iacalls_cli.operations.maintain.indexes import IndexState, find_indexes, read_indexes
+from iacalls_cli.operations.maintain.rebuild_index import Attempt, ReindexResult, reindex_index
+from iacalls_cli.operations.maintain.reindex_leftovers import Suspect, drop_copies, drop_leftover, find_suspects
+from iacalls_cli.operations.maintain.tables import read_tables
+from iacalls_cli.operations.maintain.vacuum import PAGE, not_permitted_reason
+from iacalls_cli.operations.maintain.vacuum_full import free_bytes
+from iacalls_cli.operations.maintain.workers import Progress, ProgressMonitor, Tell, Worker, run_watched
 from iacalls_cli.queries import load_query
+from iacalls_cli.text import pretty_size
 
-ORDINARY_TABLE = "r"
-WAITED = "waited "
-# How a problem begins that no later attempt solves.
-DUPLICATES = "rows have the same"
-UNIQUE_VIOLATION = "23505"
-# The detail of such an error in any language: the columns of the key, and its values.
-DUPLICATED = re.compile(r"[^(]*(\(.*?\))=\(", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class ReindexResult:
-    """What became of one index. `state` is rebuilt, removed (a leftover), skipped or failed.
-
-    Sizes are in bytes. `problem` says why it was not done, or what stays behind; `blocked_by` names the
-    session whose transaction it waited for in vain.
-    """
-
-    index: str
-    table: str
-    state: str
-    size_before: int | None = None
-    size_after: int | None = None
-    seconds: float = 0.0
-    problem: str = ""
-    blocked_by: str = ""
+# A new index stands beside the old one, and what is sorted for it takes about the same again.
+ROOM_FACTOR = 2
+# As `name_session` names one.
+SESSION = re.compile(r"session (\d+)\b")
+# Where a build is, by the phase that the server reports: how much comes before it, and how much it is.
+PHASES = {
+    "building index: scanning": (0.0, 0.4),
+    "building index: sorting": (0.4, 0.1),
+    "building index: loading": (0.5, 0.2),
+    "building index": (0.0, 0.7),
+    "index validation: scanning index": (0.7, 0.1),
+    "index validation: sorting": (0.8, 0.05),
+    "index validation: scanning table": (0.85, 0.1),
+}
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """How an index is rebuilt: `wait` is for transactions older than ours, as PostgreSQL writes times.
+class Task:
+    """An index to rebuild, and why."""
 
-    `before` are the indexes there were when it all began.
+    index: IndexState
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReindexPlan:
+    """Leftovers to remove, indexes to rebuild in order, and what is left alone, with the reasons.
+
+    `fine` are those that need nothing, `unknown` those of which nobody can tell. `before` are the
+    oids of all indexes.
     """
 
-    wait: str
+    leftovers: tuple[IndexState, ...]
+    tasks: tuple[Task, ...]
+    skipped: tuple[Suspect, ...]
+    fine: tuple[IndexState, ...]
+    unknown: tuple[IndexState, ...]
+    is_room_known: bool
+    is_named: bool
     before: frozenset[int]
 
+    @property
+    def size(self) -> int:
+        """Bytes of all the indexes to rebuild."""
+        return sum(task.index.size or 0 for task in self.tasks)
 
-def reindex_index(worker: Worker[IndexState], index: IndexState, attempt: Attempt) -> ReindexResult:
-    """REINDEX INDEX CONCURRENTLY of one index, in a session that writes and is in no transaction.
 
-    Its lock (SHARE UPDATE EXCLUSIVE) keeps nobody from reading and writing, so that its long waits,
-    for transactions that are older than it, harm nobody. What the database refuses is told
-    in the result; raises `ConnectionFailed`.
+def plan_reindex(connection: Connection, names: Sequence[str], *, is_all: bool) -> ReindexPlan:
+    """The named indexes and those of named tables, or those that need it, or all.
+
+    Raises `UsageError` for a name that does not exist, and `DatabaseError` where this role may
+    rebuild nothing.
     """
-    began = time.monotonic()
-    connection = worker.connection
-    for number in range(1, ATTEMPTS + 1):
-        problem, is_passing = rebuild(worker, index, attempt.wait)
-        if not problem:
-            break
-        if worker.stopping.is_set():  # who stopped it removes what it left
-            return ReindexResult(str(index), index.table, "failed", index.size, problem="interrupted")
-        stays = drop_copies(connection, index, attempt.before, worker.pause)
-        now = find_index(connection, index)
-        if now and now[0] != index.oid:  # swapped already: only the old one could not be removed
-            return ReindexResult(str(index), index.table, "rebuilt", index.size, now[1], time.monotonic() - began,
-                                 "; ".join(stays))  # fmt: skip
-        if not is_passing or stays or number == ATTEMPTS:
-            problem = "; ".join([problem, *stays])
-            spent = time.monotonic() - began
-            blocker = worker.waits_for if problem.startswith(WAITED) else ""
-            return ReindexResult(str(index), index.table, "failed", index.size, None, spent, problem, blocker)
-        worker.pause(1)
-    now = find_index(connection, index)
-    return ReindexResult(
-        str(index), index.table, "rebuilt", index.size, now[1] if now else None, time.monotonic() - began
-    )
+    known = read_indexes(connection)
+    role = connection.info.user
+    if names:
+        chosen = find_indexes(known, [str(table) for table in read_tables(connection)], names)
+    else:
+        chosen = [index for index in known if not index.is_partitioned]
+    if chosen and not any(index.is_allowed for index in chosen):
+        raise not_permitted_reason(connection, "reindex", sorted({index.table for index in chosen}))
+    tables = {index.table_oid for index in chosen}
+    leftovers = tuple(index for index in known if index.table_oid in tables and index.is_leftover and index.is_allowed)
+    skipped = find_suspects([index for index in known if index.table_oid in tables], role)
+    candidates = [index for index in chosen if not index.is_called_leftover]
+    tasks: list[Task] = []
+    fine: list[IndexState] = []
+    unknown: list[IndexState] = []
+    is_room_known = True
+    for index in sorted(candidates, key=lambda one: (one.is_valid, -one.wasted, -(one.size or 0), str(one))):
+        reason = index.need or ("named" if names else "all" if is_all else "")
+        if not reason:
+            (unknown if index.is_unknown else fine).append(index)
+            continue
+        room = free_bytes(connection, index.tablespace)
+        is_room_known = is_room_known and room is not None
+        if problem := why_not(index, role, room):
+            skipped.append(Suspect(index, problem))
+        else:
+            tasks.append(Task(index, reason))
+    return ReindexPlan(
+        leftovers, tuple(tasks), tuple(skipped), tuple(fine), tuple(unknown), is_room_known, bool(names),
+        frozenset(index.oid for index in known),
+    )  # fmt: skip
 
 
-def rebuild(worker: Worker[IndexState], index: IndexState, wait: str) -> tuple[str, bool]:
-    """One attempt: the problem, or '', and whether another attempt may meet none."""
-    connection = worker.connection
-    statement = sql.SQL("REINDEX INDEX CONCURRENTLY {}").format(sql.Identifier(index.schema, index.name))
-    worker.waits_for = worker.made_way = ""
-    try:
-        try_for_lock(lambda: require_lock(connection, index), worker.pause, worker.cancelled_for)
-    except DatabaseError as error:
-        holders = name_lock_holders(connection, index.table_oid)
-        return lock_problem(error, holders, worker.cancelled_for()), False
-    try:
-        with unhurried(connection, wait), index_path(connection), database_errors():
-            connection.execute(statement)
-    except DatabaseError as error:
-        if error.sqlstate == LOCK_NOT_AVAILABLE:
-            whom = worker.waits_for or "a transaction that is older than it"
-            return f"{WAITED}{wait} for {whom}, which uses the table or has an older snapshot", False
-        made_way = worker.cancelled_for()
-        is_passing = error.sqlstate == DEADLOCK or (error.sqlstate == CANCELLED and made_way != "")
-        missing = explain_missing_name(connection, index.table_oid, error) or explain_duplicates(error)
-        return missing or lock_problem(error, "", made_way), is_passing
-    return "", False
+def why_not(index: IndexState, role: str, room: int | None) -> str:
+    """Why an index cannot be rebuilt; '' where it can. `room` is what is free on its disk, if that is known."""
+    if index.is_exclusion:
+        return "an exclusion constraint's index cannot be rebuilt while it is in use"
+    if not index.is_allowed:
+        whose = "a TOAST table's index, only a superuser may" if index.is_toast else f"the role {role} may not"
+        return f"{whose} rebuild it"
+    needed = ROOM_FACTOR * (index.guess or index.size or 0)
+    if room is not None and room < needed:
+        return f"it may need {pretty_size(needed)} on the server's disk, where {pretty_size(room)} are free"
+    return ""
 
 
-def explain_duplicates(error: DatabaseError) -> str:
-    """What keeps a unique index from being built; '' for another error. The server's detail holds the rows' values."""
-    if error.sqlstate != UNIQUE_VIOLATION:
-        return ""
-    cause = error.__cause__
-    detail = cause.diag.message_detail if isinstance(cause, psycopg.Error) else ""
-    columns = DUPLICATED.match(detail or "")
-    return f"{DUPLICATES} {columns[1] if columns else 'key'}, which the unique index forbids"
+def run_reindex(
+    plan: ReindexPlan,
+    worker_session: Connection,
+    watcher: Connection,
+    wait: str,
+    progress: Progress,
+    tell: Tell,
+) -> Generator[ReindexResult, None, None]:
+    """Remove leftovers and rebuild what is planned; hand over each result as it comes.
 
-
-def require_lock(connection: Connection, index: IndexState) -> None:
-    """Raise `DatabaseError` where somebody else holds a lock that REINDEX would wait for, after a short wait.
-
-    REINDEX itself is given long waits, for older transactions; here somebody can be named at once.
+    Left early, at an interrupt, it first removes what it would leave. Raises `ConnectionFailed`.
     """
-    if index.table_kind != ORDINARY_TABLE:
-        return  # nothing else can be locked by name
-    table = sql.Identifier(index.table_schema, index.table_name)
+    bars = IndexBars(progress)
+    attempt = Attempt(wait, plan.before)
+    begun: list[IndexState] = []
+    blockers = Blockers()
+
+    def work(worker: Worker[IndexState], index: IndexState) -> ReindexResult:
+        if index in plan.leftovers:
+            problem = drop_leftover(worker.connection, index, worker.pause)
+            return ReindexResult(
+                str(index), index.table, "failed" if problem else "removed", index.size, 0, problem=problem
+            )
+        if blocker := blockers.of(worker.connection, index.table):
+            problem = f"not tried: {blocker} blocks it, as it did two others in a row"
+            return ReindexResult(str(index), index.table, "failed", index.size, problem=problem)
+        begun.append(index)
+        try:
+            result = reindex_index(worker, index, attempt)
+        except DatabaseError as error:
+            return ReindexResult(str(index), index.table, "failed", index.size, problem=error.message)
+        if not worker.stopping.is_set():
+            begun.remove(index)
+        blockers.note(result)
+        return result
+
+    watch = ProgressMonitor(watcher, "maintain/reindex-progress", bars.show, tell)
+    tasks = [*plan.leftovers, *(task.index for task in plan.tasks)]
     try:
-        with database_errors(), connection.transaction():
-            connection.execute(sql.SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE").format(table))
-    except DatabaseError as error:
-        if error.sqlstate != INSUFFICIENT_RIGHT:  # an owner can revoke that from himself, and still reindex
-            raise
+        for result in run_watched([worker_session] if tasks else [], tasks, work, watch):
+            if result.state == "rebuilt":
+                bars.finish(result)
+            yield result
+    finally:
+        for index in begun:
+            remove_own(watcher, index, plan.before, tell)
+    for suspect in plan.skipped:
+        # A TOAST table's index was not asked for by whoever named the table.
+        state = "failed" if plan.is_named and not suspect.index.is_toast else "skipped"
+        index = suspect.index
+        yield ReindexResult(str(index), index.table, state, index.size, problem=suspect.reason)
 
 
-def find_index(connection: Connection, index: IndexState) -> tuple[int, int | None] | None:
-    """The oid and size of what has the name of an index now; None where nothing has, or nobody can tell."""
+def remove_own(watcher: Connection, index: IndexState, before: frozenset[int], tell: Tell) -> None:
+    """Remove what an interrupted REINDEX left, and tell what stays."""
     try:
-        found = fetch(connection, load_query("maintain/index"), {"schema": index.schema, "name": index.name})
-    except DatabaseError:  # somebody locked it at once
-        return None
-    return (found[0]["oid"], found[0]["size"]) if found else None
+        stays = drop_copies(watcher, index, before, time.sleep)
+    except IacallsError as error:
+        stays = [f"what was built of {index} may stay ({error.message}); the next run removes it"]
+    for words in stays:
+        tell(words)
+
+
+@dataclass
+class Blockers:
+    """The transaction that blocked the last indexes, in a row, and their tables.
+
+    One that blocked two of a table blocks the others of it; one that blocked indexes of two tables has an
+    old snapshot, and blocks all. Each would be waited for as long.
+    """
+
+    blocker: str = ""
+    tables: list[str] = field(default_factory=list)
+
+    def note(self, result: ReindexResult) -> None:
+        """Note what became of an index."""
+        if result.blocked_by != self.blocker or not result.blocked_by:
+            self.blocker, self.tables = result.blocked_by, []
+        if result.blocked_by:
+            self.tables.append(result.table)
+
+    def of(self, connection: Connection, table: str) -> str:
+        """Return who blocks the indexes of a table, if it still does; '' for nobody known."""
+        is_of_all = len(set(self.tables)) > 1
+        if not (is_of_all or self.tables.count(table) > 1):
+            return ""
+        if (session := SESSION.match(self.blocker)) and not has_transaction(connection, int(session[1])):
+            self.blocker, self.tables = "", []
+        return self.blocker
+
+
+def has_transaction(connection: Connection, pid: int) -> bool:
+    """Whether a session is still in a transaction."""
+    return bool(fetch(connection, load_query("maintain/in-transaction"), {"pid": pid}))
+
+
+class IndexBars:
+    """How far each index is, in its pages."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def show(self, index: IndexState, phase: str, done: int, total: int) -> None:
+        """One is so far in a phase; the phases of waiting count as its end."""
+        if phase.startswith(("initializing", "waiting for writers")):
+            return
+        before, width = next((share for name, share in PHASES.items() if phase.startswith(name)), (0.95, 0.0))
+        pages = max(1, (index.size or 0) // PAGE)
+        share = before + width * (min(done / total, 1.0) if total else 0.0)
+        self.progress(f"{index} (pages)", min(int(pages * share), pages - 1), pages)
+
+    def finish(self, result: ReindexResult) -> None:
+        """One is done."""
+        pages = max(1, (result.size_before or 0) // PAGE)
+        self.progress(f"{result.index} (pages)", pages, pages)

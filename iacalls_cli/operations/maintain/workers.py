@@ -64,7 +64,7 @@ Work = Callable[[Worker[Task], Task], Result]
 
 
 @dataclass
-class Watch:
+class ProgressMonitor:
     """A session that looks after workers.
 
     Unless it `makes_way`, others wait behind them as long as it takes. `show` is told of each task
@@ -109,7 +109,7 @@ class Watch:
 
 
 def run_watched(
-    connections: Sequence[Connection], tasks: Iterable[Task], work: "Work[Task, Result]", watch: Watch
+    connections: Sequence[Connection], tasks: Iterable[Task], work: "Work[Task, Result]", watch: ProgressMonitor
 ) -> Generator[Result, None, None]:
     """Do every task in one of the sessions, and hand over each result as it comes.
 

@@ -1,0 +1,387 @@
+"""`iacalls backup`: its commands, their options and help."""
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from iacalls_cli import diagnostics, options
+from iacalls_cli.commands.invocation import (
+    CONFIRM_OPTIONS,
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    Invocation,
+    command,
+)
+from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
+from iacalls_cli.group import Group
+from iacalls_cli.table import Column, Table
+
+app = typer.Typer(
+    name="backup",
+    cls=Group,
+    help="Make, prove, keep and bring back backups.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+def complete_backups() -> list[str]:
+    """The backups in the default folder, for completion."""
+    from iacalls_cli.commands.backup.store import open_store
+    from iacalls_cli.errors import IacallsError
+
+    try:
+        return [backup.id for backup in open_store(None).backups()]
+    except IacallsError:  # nothing may be written into a half-typed command line
+        return []
+
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "--directory",
+        metavar="DIR",
+        parser=options.read_directory,
+        help="The folder of backups, instead of the configured one.",
+    ),
+]
+BackupId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="A backup's id or its beginning, or a database's name for its newest; the newest unless given.",
+        autocompletion=complete_backups,
+    ),
+]
+SearchPath = Annotated[
+    str,
+    typer.Option(
+        "--search-path",
+        metavar="SCHEMAS",
+        help="search_path for rows, indexes and constraints, like public,extensions.",
+    ),
+]
+Database = Annotated[str, typer.Argument(metavar="[DATABASE]", help="Only backups of this database.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", metavar="N", min=1, max=64, help="Tables and indexes at a time.")]
+KeepDaily = Annotated[int | None, typer.Option("--keep-daily", metavar="N", min=0, help="Days to keep one of.")]
+KeepWeekly = Annotated[int | None, typer.Option("--keep-weekly", metavar="N", min=0, help="Weeks to keep one of.")]
+KeepMonthly = Annotated[int | None, typer.Option("--keep-monthly", metavar="N", min=0, help="Months to keep one of.")]
+MinKeep = Annotated[
+    int | None, typer.Option("--min-keep", metavar="N", min=1, help="The newest so many are kept anyway.")
+]
+
+
+@command(
+    app,
+    "create",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    examples=(
+        "iacalls backup create",
+        "iacalls backup create --format directory --jobs 4 --label before-migration",
+        "iacalls backup create --prune -q",
+    ),
+)
+def create(
+    run: Invocation,
+    schema_only: Annotated[bool, typer.Option("--schema-only", help="Only the structure.")] = False,
+    data_only: Annotated[bool, typer.Option("--data-only", help="Only the rows.")] = False,
+    format: Annotated[  # noqa: A002, the option's documented name
+        str | None, typer.Option("--format", metavar="FORMAT", help="custom (the default), directory or plain.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", metavar="N", min=1, max=64, help="Tables at a time (directory), cores to compress on."),
+    ] = None,
+    compress: Annotated[
+        str | None,
+        typer.Option("--compress", metavar="METHOD", help="zstd:1 (the default) to zstd:19, gzip:N, or none."),
+    ] = None,
+    directory: Directory = None,
+    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="A word that becomes part of the name.")] = "",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Afterwards remove old backups, as `backup prune` does.")
+    ] = False,
+) -> None:
+    """Back the database up: dumped, read back whole, with a manifest, under its name only when it is good.
+
+    The role's rights, the room on the disk and the client programs are looked at first. Rows are
+    counted in the very snapshot that is dumped. One job per database at a time.
+    """
+    from iacalls_cli.commands.backup.create import create_one
+
+    if schema_only and data_only:
+        raise UsageError("--schema-only and --data-only contradict each other", "give one, or none for both")
+    contents = "schema" if schema_only else "data" if data_only else "full"
+    create_one(run, contents, format, jobs, compress, directory, label, prune=prune)
+
+
+@command(app, "list", OUTPUT_OPTIONS, examples=("iacalls backup list", "iacalls backup list iacalls_db -o json"))
+def list_backups(run: Invocation, database: Database = "", directory: Directory = None) -> None:
+    """List the backups, the newest first, with what is known of each: created, verified, proven, damaged or foreign.
+
+    Verified: read whole, every checksum right. Proven: restored into a scratch database and found to be
+    the same there. Only manifests are read; `backup verify` reads the archives.
+    """
+    from iacalls_cli.commands.backup.store import backups_answer, open_store
+
+    store = open_store(directory)
+    backups = store.of_database(database)
+    if not backups:
+        of = f" of {database}" if database else ""
+        diagnostics.note(f"there is no backup{of} in {store.directory}; `iacalls backup create` makes one")
+    run.write(backups_answer(backups, run.output))
+
+
+@command(app, "verify", OUTPUT_OPTIONS, examples=("iacalls backup verify", "iacalls backup verify --all -q"))
+def verify(
+    run: Invocation,
+    backup: BackupId = "newest",
+    all: Annotated[bool, typer.Option("--all", help="All backups in the folder.")] = False,  # noqa: A002, the option's name
+    directory: Directory = None,
+) -> None:
+    """Read backups whole and compare every file with its checksum; exit 4 where one is damaged.
+
+    What is found is recorded: `backup list` shows it, `backup prune` counts only backups that are good.
+    """
+    from iacalls_cli.commands.backup.store import open_store, source_of
+    from iacalls_cli.operations.backup.store import LATEST
+    from iacalls_cli.operations.backup.verify import verify_backup
+
+    if all and backup not in LATEST:
+        raise UsageError("--all and a backup's id contradict each other", "give one of them")
+    store = open_store(directory)
+    chosen = store.backups() if all else [store.find(backup, partial(source_of, run))]
+    rows, failures = [], []
+    for one in chosen:
+        try:
+            with diagnostics.waiting(f"reading {one.id}"):
+                checked, findings = verify_backup(one)
+        except (IacallsError, OSError) as error:
+            if not all:
+                raise
+            # The others are verified all the same.
+            failures.append(str(error))
+            rows.append((one.id, one.state, str(error)))
+            continue
+        rows += [(one.id, checked.state, finding) for finding in findings or [""]]
+    run.write(Table((Column("id", "prose"), Column("state"), Column("finding", "prose")), rows))
+    bad = {row[0] for row in rows if row[2] and row[2] not in failures}
+    if failures and not bad:
+        raise IacallsError(
+            f"{len(failures)} of {len(chosen)} backups could not be verified: {'; '.join(failures)}",
+            "the others are as they were made",
+        )
+    if bad:
+        raise ProblemsFound(
+            f"{len(bad)} of {len(chosen)} backups are not as they were made: {', '.join(sorted(bad))}",
+            "do not rely on them; make a new one with `iacalls backup create`",
+        )
+
+
+@command(
+    app,
+    "rehearse",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    examples=("iacalls backup rehearse", "iacalls backup rehearse --dsn service=scratch -q"),
+)
+def rehearse(
+    run: Invocation,
+    backup: BackupId = "newest",
+    jobs: Jobs = None,
+    search_path: SearchPath = "",
+    directory: Directory = None,
+) -> None:
+    """Test a backup by restoring it into a scratch database; exit 4 if it did not come back as it was.
+
+    Rows per table, the schema, the updated_at triggers and every report are tried, then the scratch
+    database is dropped. It is on the embedded server, where a role of its own without any privilege
+    runs what the backup holds, or on the server that --dsn or --profile names.
+    """
+    from iacalls_cli.commands.backup.rehearse import rehearse_backup
+
+    rehearse_backup(run, directory, backup, jobs, search_path)
+
+
+@command(
+    app,
+    "restore",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    CONFIRM_OPTIONS,
+    examples=(
+        "iacalls backup restore newest --into iacalls_check",
+        "iacalls backup restore newest --replace",
+        "iacalls backup restore old/backup_20251029.sql.gz --into iacalls_old",
+        "iacalls backup restore newest --table clients --table groups",
+    ),
+)
+def restore(
+    run: Invocation,
+    backup: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID_OR_FILE",
+            help="A backup's id, a database's name for its newest, newest, or a path to what pg_dump wrote.",
+            autocompletion=complete_backups,
+        ),
+    ],
+    into: Annotated[
+        str | None, typer.Option("--into", metavar="NAME", help="Make a new database of this name.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of the target's database, which is kept.")
+    ] = False,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--table", metavar="TABLE", help="Only this table, into a schema of its own in the target; repeatable."
+        ),
+    ] = None,
+    schema_only: Annotated[
+        bool, typer.Option("--schema-only", help="With --into: the structure without rows.")
+    ] = False,
+    data_only: Annotated[
+        bool, typer.Option("--data-only", help="Only rows, into the target's existing tables, which must be empty.")
+    ] = False,
+    jobs: Jobs = None,
+    search_path: SearchPath = "",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="The file is a plain dump, though pg_dump's comments were stripped.")
+    ] = False,
+    directory: Directory = None,
+) -> None:
+    """Bring a backup back, or a file that pg_dump wrote (plain, custom, directory, tar; .gz and .zst too).
+
+    Never over an existing database: --into makes a new one; --replace restores beside the live one, shows
+    what will be lost, asks for the name, swaps the two in one transaction and keeps the old one for
+    `iacalls backup undo`. The rows are counted and compared with the backup's manifest.
+    """
+    from iacalls_cli.commands.backup.replace import replace_database
+    from iacalls_cli.commands.backup.restore import choose_jobs, restore_into, restore_tables
+    from iacalls_cli.commands.backup.store import open_store, source_of
+    from iacalls_cli.operations.backup.dump_file import find_dump_file
+
+    if schema_only and data_only:
+        raise UsageError("--schema-only and --data-only contradict each other", "give one, or none for both")
+    if replace and (into is not None or schema_only or data_only or table):
+        raise UsageError("--replace takes the whole backup and no other way to restore", "leave the other option out")
+    if into is not None and (data_only or table):
+        raise UsageError("--into makes a whole database", "without --into, --table and --data-only work on the target")
+    if not (replace or into is not None or data_only or table):
+        raise UsageError("where to?", "give --into NAME, --replace, --table TABLE, or --data-only")
+    if search_path and (data_only or table):
+        raise UsageError("--search-path goes with --into and --replace", "leave it out")
+    if schema_only and into is None:
+        raise UsageError("--schema-only needs a new database", "give --into NAME")
+    store = open_store(directory)
+    dump = find_dump_file(store, backup, partial(source_of, run), is_plain=plain)
+    contents = dump.manifest.contents if dump.manifest else "full"
+    if contents == "data" and not data_only:
+        raise UsageError(f"{dump.name} holds rows without their tables", "restore it with --data-only")
+    if contents == "schema" and into is None:
+        raise UsageError(f"{dump.name} holds no rows", "restore it with --into NAME")
+    if into is not None:
+        wanted = "schema" if schema_only or contents == "schema" else "full"
+        restore_into(run, dump, store, into, wanted, choose_jobs(jobs), search_path)
+    elif replace:
+        replace_database(run, dump, backup, store, choose_jobs(jobs), search_path)
+    else:
+        restore_tables(run, dump, store, tuple(table or ()), data_only=data_only)
+
+
+@command(
+    app,
+    "undo",
+    OUTPUT_OPTIONS,
+    TARGET_OPTIONS,
+    WRITE_OPTIONS,
+    CONFIRM_OPTIONS,
+    examples=("iacalls backup undo --dry-run", "iacalls backup undo"),
+)
+def undo(run: Invocation) -> None:
+    """Take the last `restore --replace` back: the database that was replaced takes its place again.
+
+    What it had become meanwhile is kept under a dated name too, and what of that is newer is shown first.
+    """
+    from iacalls_cli.commands.backup.replace import undo_replace
+
+    undo_replace(run)
+
+
+@command(
+    app,
+    "prune",
+    OUTPUT_OPTIONS,
+    WRITE_OPTIONS,
+    examples=(
+        "iacalls backup prune --dry-run",
+        "iacalls backup prune --keep-daily 7 --keep-weekly 4 --keep-monthly 12",
+    ),
+)
+def prune(
+    run: Invocation,
+    keep_daily: KeepDaily = None,
+    keep_weekly: KeepWeekly = None,
+    keep_monthly: KeepMonthly = None,
+    min_keep: MinKeep = None,
+    directory: Directory = None,
+) -> None:
+    """Remove old backups but one of each of the last days, weeks and months (7, 4 and 12 unless told).
+
+    Only verified ones count and only those are removed, each database and kind by itself. The newest
+    three stay in any case, and so does the last proven one. Files that are not backups are left alone.
+    """
+    from iacalls_cli.commands.backup.prune import prune_store, read_retention
+    from iacalls_cli.commands.backup.store import open_store
+
+    prune_store(run, open_store(directory), read_retention(keep_daily, keep_weekly, keep_monthly, min_keep))
+
+
+@command(
+    app,
+    "check",
+    OUTPUT_OPTIONS,
+    examples=("iacalls backup check", "iacalls backup check --max-age 26h --max-shrink 30% --max-proven-age 35d"),
+)
+def check(
+    run: Invocation,
+    database: Database = "",
+    max_age: Annotated[
+        str | None, typer.Option("--max-age", metavar="TIME", help="Of the newest; 26h unless given.")
+    ] = None,
+    min_size: Annotated[
+        str | None, typer.Option("--min-size", metavar="SIZE", help="Of the newest, like 10MB.")
+    ] = None,
+    max_shrink: Annotated[
+        str | None, typer.Option("--max-shrink", metavar="SHARE", help="Against the one before; 30% unless given.")
+    ] = None,
+    max_proven_age: Annotated[
+        str | None, typer.Option("--max-proven-age", metavar="TIME", help="Since the last rehearsal, like 35d.")
+    ] = None,
+    directory: Directory = None,
+) -> None:
+    """Say whether the newest backup is young, large and proven enough; exit 4 with a line for each finding.
+
+    Made for monitoring: it needs no database and no lock, and reads manifests only.
+    """
+    from iacalls_cli.commands.backup.prune import read_demands
+    from iacalls_cli.commands.backup.store import open_store
+    from iacalls_cli.operations.backup.check import CheckLine, check_backups
+    from iacalls_cli.table import table_of
+
+    demands = read_demands(max_age, min_size, max_shrink, max_proven_age)
+    lines = check_backups(open_store(directory), demands, datetime.now(UTC), database)
+    run.write(table_of(CheckLine, lines))
+    problems = [line for line in lines if line.state == "problem"]
+    if problems:
+        raise ProblemsFound(
+            f"{len(problems)} findings: {'; '.join(line.detail for line in problems)}", "see the lines above"
+        )

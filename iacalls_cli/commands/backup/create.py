@@ -1,0 +1,163 @@
+"""The steps of `iacalls backup create`: look first, show the plan, make it, tell the hooks."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.backup.prune import prune_store, read_retention
+from iacalls_cli.commands.backup.store import backups_answer, open_store, settings
+from iacalls_cli.commands.clocks import clock_difference
+from iacalls_cli.commands.invocation import Invocation
+from iacalls_cli.config.backup import BackupSettings
+from iacalls_cli.database.connection import Limits
+from iacalls_cli.database.parameters import describe, libpq_parameters, resolve
+from iacalls_cli.database.programs import connect_client
+from iacalls_cli.errors import UsageError
+from iacalls_cli.operations.backup.create import CreatePlan, create_backup, require_disk_space
+from iacalls_cli.operations.backup.dump import FORMATS, DumpPlan
+from iacalls_cli.operations.backup.lock import only_job
+from iacalls_cli.operations.backup.path_functions import find_path_functions
+from iacalls_cli.operations.backup.replace import read_clock
+from iacalls_cli.operations.backup.snapshot import named_lock_waits, read_source, require_privileges
+from iacalls_cli.operations.backup.store import make_id
+from iacalls_cli.operations.compression import read_compression
+from iacalls_cli.operations.hooks import JobReport, run_hook
+from iacalls_cli.text import pretty_size
+from iacalls_cli.units import read_duration
+
+if TYPE_CHECKING:
+    from iacalls_cli.database.connection import Session
+
+DEFAULT_JOBS = 4
+LOCK_WAIT = "30s"
+HOOK_TIMEOUT = "60s"
+NAMED_FUNCTIONS = 5
+
+
+def create_one(
+    run: Invocation,
+    contents: str,
+    format: str | None,  # noqa: A002, the option's name
+    jobs: int | None,
+    compress: str | None,
+    directory: Path | None,
+    label: str,
+    *,
+    prune: bool,
+) -> None:
+    """Make one backup as the options and the config file say."""
+    config = settings()
+    with with_hooks(run, config, is_dry=run.dry_run) as report:
+        format = format or config.format or "custom"  # noqa: A001, see above
+        if format not in FORMATS:
+            raise UsageError(f"--format cannot be {format!r}", f"it is {', '.join(FORMATS)}")
+        dump = DumpPlan(
+            contents,
+            format,
+            read_compression(compress or config.compress or "zstd:1"),
+            jobs or config.jobs or usable_cores(),
+            read_lock_wait(config.lock_wait or LOCK_WAIT),
+        )
+        make(run, dump, directory, label, report, prune=prune)
+
+
+def read_lock_wait(text: str) -> str:
+    """How long to wait for a table, as PostgreSQL writes it; raises `UsageError` for none: that would be for ever."""
+    seconds = read_duration("backup.lock_wait", text).total_seconds()
+    if not seconds:
+        raise UsageError("backup.lock_wait cannot be 0: the dump would wait for ever", 'write lock_wait = "30s"')
+    return f"{seconds:.0f}s"
+
+
+@dataclass
+class Report:
+    """What the hooks are told at the end."""
+
+    target: str = ""
+    file: str = ""
+
+
+@contextmanager
+def with_hooks(run: Invocation, config: BackupSettings, *, is_dry: bool) -> Iterator[Report]:
+    """Tell the hooks of a job's start, and of its success or failure whatever that is."""
+    report, began = Report(), time.monotonic()
+    timeout = read_duration("hook_timeout", config.hook_timeout or HOOK_TIMEOUT).total_seconds()
+
+    def tell(words: tuple[str, ...], job: JobReport) -> None:
+        if not is_dry and (failure := run_hook(words, job, timeout)):
+            diagnostics.warning(failure)
+
+    start = JobReport(run.command, "", "start")
+    tell(config.on_start, start)
+    declined: diagnostics.Declined | None = None
+    try:
+        yield report
+    except diagnostics.Declined as answer:  # a no to the question after the backup is no failure of it
+        declined = answer
+    except BaseException as error:
+        reason = diagnostics.redact(str(error)) or "interrupted"
+        failed = replace(start, outcome="failure", target=report.target, seconds=time.monotonic() - began, error=reason)
+        tell(config.on_failure, failed)
+        raise
+    done = replace(start, outcome="success", target=report.target, file=report.file, seconds=time.monotonic() - began)
+    tell(config.on_success, done)
+    if declined is not None:
+        raise declined
+
+
+def make(run: Invocation, dump: DumpPlan, directory: Path | None, label: str, report: Report, *, prune: bool) -> None:
+    """The job itself."""
+    store, target = open_store(directory), run.target()
+    report.target = str(describe(target, resolve(libpq_parameters(target))))
+    with run.session(target=target, limits=Limits("0", dump.lock_wait)) as session:
+        report.target = str(session.place)
+        with named_lock_waits(session.connection, dump.lock_wait):
+            source = read_source(session.connection)
+        require_privileges(source, session.connection.info.user)
+        if difference := clock_difference(read_clock(session.connection)):
+            diagnostics.warning(f"{difference}; the backup is dated by the server's, and named by this machine's")
+        client = connect_client(session, target, run.command)
+        plan = CreatePlan(dump, source, label)
+        make_id(source.facts["name"], label, datetime.now(UTC))  # raises for a label that cannot be in it
+        if not run.dry_run:
+            store.remove_leftovers()  # they may take the very room that is looked for
+        require_disk_space(plan, store)
+        diagnostics.note(
+            f"plan: {dump.contents} backup of {len(source.tables)} tables ({pretty_size(source.data_bytes)}) as "
+            f"{dump.format}, {dump.compression}, into {store.directory}, with pg_dump of {client.programs}"
+        )
+        warn_of_path_functions(session)
+        if run.dry_run:
+            return
+        facts = source.facts
+        with only_job(run.command, facts["system_identifier"], facts["name"]), diagnostics.progress() as progress:
+            backup = create_backup(session.connection, client, store, plan, progress)
+    report.file = str(backup.folder)
+    diagnostics.note(f"{backup.id} is complete and read back: {backup.folder}")
+    run.write(backups_answer([backup], run.output))
+    if prune:
+        prune_store(run, store, read_retention(None, None, None, None), after=backup)
+
+
+def warn_of_path_functions(session: "Session") -> None:
+    """Name the functions that will make a restore fail, while they can still be altered."""
+    if found := find_path_functions(session.connection):
+        listed = ", ".join(map(str, found[:NAMED_FUNCTIONS]))
+        more = f" and {len(found) - NAMED_FUNCTIONS} more" if len(found) > NAMED_FUNCTIONS else ""
+        diagnostics.warning(
+            f"functions that find names by search_path make a restore fail: {listed}{more}; "
+            "ALTER FUNCTION … SET search_path repairs that; `iacalls backup restore --search-path …` works around it"
+        )
+
+
+def usable_cores() -> int:
+    """The cores this process may use, at most four: the database needs some too."""
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, DEFAULT_JOBS)

@@ -1,0 +1,84 @@
+"""The steps of `iacalls backup prune`, and what `check` demands."""
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from iacalls_cli import diagnostics
+from iacalls_cli.commands.backup.store import settings
+from iacalls_cli.commands.invocation import Invocation
+from iacalls_cli.operations.backup.check import Demands, is_future
+from iacalls_cli.operations.backup.lock import only_job
+from iacalls_cli.operations.backup.prune import Retention, plan_prune
+from iacalls_cli.operations.backup.store import Backup, Store
+from iacalls_cli.table import Column, Table
+from iacalls_cli.text import pretty_size
+from iacalls_cli.units import read_age, read_share, read_size
+
+
+def read_retention(daily: int | None, weekly: int | None, monthly: int | None, least: int | None) -> Retention:
+    """How many to keep: the options, else the config file, else what is usual."""
+    config, usual = settings(), Retention()
+
+    def first(*values: int | None) -> int:
+        return next(value for value in values if value is not None)
+
+    return Retention(
+        first(daily, config.keep_daily, usual.daily),
+        first(weekly, config.keep_weekly, usual.weekly),
+        first(monthly, config.keep_monthly, usual.monthly),
+        max(1, first(least, config.min_keep, usual.least)),
+    )
+
+
+def read_demands(max_age: str | None, min_size: str | None, max_shrink: str | None, proven: str | None) -> Demands:
+    """What `check` demands: the options, else the config file, else what is usual."""
+    config, usual = settings(), Demands()
+    # An empty option is a variable that was not set in a script, and no wish for what is usual.
+    age = config.max_age if max_age is None else max_age
+    size = config.min_size if min_size is None else min_size
+    shrink = config.max_shrink if max_shrink is None else max_shrink
+    proven = config.max_proven_age if proven is None else proven
+    return Demands(
+        usual.max_age if age is None else read_age("max-age", age),
+        usual.min_size if size is None else read_size("min-size", size),
+        usual.max_shrink if shrink is None else read_share("max-shrink", shrink),
+        usual.max_proven_age if proven is None else read_age("max-proven-age", proven),
+    )
+
+
+def prune_store(run: Invocation, store: Store, retention: Retention, after: Backup | None = None) -> None:
+    """Show what is to be removed, and remove it.
+
+    The decisions go to stdout, unless this comes `after` a backup: then the answer is that one, and
+    only backups of its database are looked at, because another one's may just be at work.
+    """
+    wanted = {database_of(backup) for backup in ([after] if after else store.backups())}
+    with ExitStack() as stack:
+        for database in () if run.dry_run else sorted(filter(None, wanted)):
+            stack.enter_context(only_job(run.command, *database))
+        # Looked at again, now that nobody changes them.
+        backups = [backup for backup in store.backups() if after is None or database_of(backup) in wanted]
+        decisions = plan_prune(backups, retention, datetime.now(UTC))
+        for decision in decisions:
+            if decision.backup.manifest and is_future(decision.backup.manifest.taken, datetime.now(UTC)):
+                diagnostics.warning(f"{decision.backup.id} is dated in the future; check the clocks")
+        removed = [decision.backup for decision in decisions if decision.verdict == "remove"]
+        size = sum(backup.manifest.size for backup in removed if backup.manifest)
+        diagnostics.note(
+            f"plan: remove {len(removed)} of {len(decisions)} backups ({pretty_size(size)}) in {store.directory}"
+        )
+        if after is None:
+            columns = Column("id", "prose"), Column("state"), Column("verdict"), Column("reason", "prose")
+            rows = [(d.backup.id, d.backup.state, d.verdict, d.reason) for d in decisions]
+            run.write(Table(columns, rows))
+        if run.dry_run or not removed:
+            return
+        run.confirm_action("Remove them?")
+        for backup in removed:
+            store.remove(backup)
+            diagnostics.note(f"{backup.id} is removed")
+
+
+def database_of(backup: Backup) -> tuple[str, str] | None:
+    """What a lock is for: server and database; None for a backup that does not say."""
+    return backup.manifest.group[:2] if backup.manifest else None

@@ -1,0 +1,1 @@
+"""`iacalls db`: `cli` declares its commands, one module each does their work."""

@@ -1,0 +1,272 @@
+"""Deleting what one rule finds, in transactions of a fifth of a second that wait for nobody.
+
+Each transaction takes a range of the table. Where somebody uses a row of it, the other rows go and
+that one stays for the next run. What a transaction deletes is archived, read back and noted before
+it commits; whatever ends it before that leaves the rows where they were.
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+import psycopg
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import translate
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError, IacallsError
+from iacalls_cli.operations.maintain.archive.recovery import outcome_of
+from iacalls_cli.operations.maintain.archive.writer import ArchiveWriter
+from iacalls_cli.operations.maintain.cleanup.batch import Batch, Counts, SimpleBatch
+from iacalls_cli.operations.maintain.cleanup.cascade_batch import CascadeBatch
+from iacalls_cli.operations.maintain.cleanup.plan import RulePlan, count_left
+from iacalls_cli.operations.maintain.cleanup.ranges import MOST_SECONDS, BatchSize, Range, walk
+from iacalls_cli.operations.maintain.interrupts import held_back
+from iacalls_cli.operations.maintain.locks import without_timeouts
+from iacalls_cli.operations.maintain.relations import Relation
+from iacalls_cli.queries import load_query
+
+LOCK_WAIT = "100ms"
+# How long the server keeps the locks of a transaction whose client says nothing more, being cut off or halted.
+SILENCE = "20s"
+TOO_LONG, LOCKED = "57014", "55P03"
+# What another session causes, and what goes by: a lock, a deadlock, changes at the same time.
+PASSING = (LOCKED, "40P01", "40001")
+# How long a table that somebody locks is tried again, with waits that grow and are never the same.
+PATIENCE_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 5.0
+# How often a table is gone through where others move rows meanwhile.
+MOST_PASSES = 3
+Result = TypeVar("Result")
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class RuleStats:
+    """What a rule's sweep did. `skipped_locked` rows were left to who used them; `longest` is a transaction's seconds.
+
+    `changed` counts references that were lost. The rows are told by the oid of their table. `remaining` is a
+    last count of the rows that could still go; what is locked explains so many of them as were `skipped_locked`.
+    """
+
+    deleted_rows: Counter[int] = field(default_factory=Counter)
+    cascaded_rows: Counter[int] = field(default_factory=Counter)
+    changed_rows: Counter[int] = field(default_factory=Counter)
+    skipped_locked: int = 0
+    transactions: int = 0
+    longest: float = 0.0
+    last: float = 0.0
+    remaining: int = 0
+    is_stopped: bool = False
+    is_whole: bool = False
+
+    def add(self, counts: Counts) -> None:
+        """Count what a transaction did."""
+        self.deleted_rows += counts.deleted
+        self.cascaded_rows += counts.cascaded
+        self.changed_rows += counts.changed
+        self.skipped_locked += counts.skipped_locked
+
+    @property
+    def deleted(self) -> int:
+        """Old rows that were deleted."""
+        return self.deleted_rows.total()
+
+    @property
+    def cascaded(self) -> int:
+        """Rows that went with them."""
+        return self.cascaded_rows.total()
+
+    @property
+    def changed(self) -> int:
+        """References to them that others lost."""
+        return self.changed_rows.total()
+
+    @property
+    def touched(self) -> set[int]:
+        """The tables that were written to."""
+        return {oid for rows in (self.deleted_rows, self.cascaded_rows, self.changed_rows) for oid in +rows}
+
+
+@dataclass
+class RuleDeletion:
+    """Deletes by rules, on one connection.
+
+    `deadline` is a time.monotonic(); `pause` goes between transactions, as long as the last one took unless
+    given: so the application has the machine for half of the time.
+    """
+
+    connection: Connection
+    writer: ArchiveWriter | None
+    block_size: int
+    deadline: float
+    pause: timedelta | None
+    progress: Progress
+    tallies: dict[str, RuleStats] = field(default_factory=dict)
+
+    def run(self, plan: RulePlan) -> RuleStats:
+        """Delete what one rule finds; raises `DatabaseError` for a table that stays locked, or with the server's words.
+
+        The tally says how far it came: also of a run that was broken off.
+        """
+        rule = plan.bound.rule
+        tally = self.tallies[rule.name] = RuleStats()
+        writer = self.writer if rule.has_archive else None
+        self.connection.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE}'")
+        batch: Batch = (SimpleBatch if plan.is_simple else CascadeBatch)(self.connection, plan, writer)
+        with without_timeouts(self.connection, LOCK_WAIT):
+            passes = 0
+            while passes < MOST_PASSES:
+                before, tally.skipped_locked = tally.deleted, 0
+                referred = self.go_through(batch, tally)
+                if referred is None:
+                    tally.is_stopped = True
+                    return tally
+                # What kept rows in the first ranges may have gone with one of the last.
+                if plan.cascades.is_tangled and referred and tally.deleted > before:
+                    continue
+                # Rows that were updated, or whose table was rewritten, may be in a range that was done before.
+                relation = plan.cascades.schema.relations[plan.cascades.oid]
+                tally.remaining = self.patiently(batch, relation, partial(count_left, self.connection, plan))
+                tally.is_whole = tally.remaining <= tally.skipped_locked
+                if tally.is_whole:
+                    break
+                passes += 1
+        return tally
+
+    def go_through(self, batch: Batch, tally: RuleStats) -> int | None:
+        """Go through the table once; returns how many old rows stayed since something refers to them.
+
+        None where the time was over before the end.
+        """
+        rule, referred = batch.plan.bound.rule, 0
+        for relation in batch.plan.cascades.schema.leaves(batch.plan.bound.oid):
+            steps = self.patiently(batch, relation, partial(walk, self.connection, relation, self.block_size))
+            pace = BatchSize(steps.first_width, least=steps.first_width / 8)
+            while piece := self.patiently(batch, relation, partial(steps.next, pace.width, rule.table)):
+                if time.monotonic() >= self.deadline:
+                    return None
+                counts = self.take(batch, relation, piece, pace, tally)
+                if counts is not None:
+                    referred += counts.referred
+                    steps.advance(piece)
+                    self.progress(f"{relation}, pages", *steps.progress)
+                    self.rest(tally.last if self.pause is None else self.pause.total_seconds())
+        return referred
+
+    def rest(self, seconds: float) -> None:
+        """Pause between two transactions, never beyond the time there is."""
+        time.sleep(max(0.0, min(seconds, self.deadline - time.monotonic())))
+
+    def take(self, batch: Batch, relation: Relation, piece: Range, pace: BatchSize, tally: RuleStats) -> Counts | None:
+        """Delete within one range; returns what that did, or None where it is to be tried with less."""
+        until, skips, tries = time.monotonic() + PATIENCE_SECONDS, False, 0
+        while True:
+            began = time.monotonic()
+            limit = int(MOST_SECONDS * 1000) if pace.width > 1 else 0
+            try:
+                counts = self.transact(batch, relation, piece, tally, limit, skips=skips)
+            except psycopg.Error as error:
+                if error.sqlstate == TOO_LONG and limit and time.monotonic() - began >= MOST_SECONDS * 0.9:
+                    pace.was_too_wide()
+                    return None
+                if error.sqlstate not in PASSING:
+                    raise
+                holders = self.holders(batch)
+                if error.sqlstate == LOCKED and not holders and not skips:
+                    # Somebody uses a row, not the table: the others go without it.
+                    skips = True
+                    continue
+                tries += 1
+                self.wait(tries, until, locked(relation, holders, translate(error)))
+                continue
+            seconds = time.monotonic() - began
+            tally.transactions += 1
+            tally.longest, tally.last = max(tally.longest, seconds), seconds
+            pace.took(seconds, piece.share)
+            return counts
+
+    def patiently(self, batch: Batch, relation: Relation, action: Callable[[], Result]) -> Result:
+        """Do what only looks at a table, again after a while where somebody locks even that out."""
+        until, tries = time.monotonic() + PATIENCE_SECONDS, 0
+        while True:
+            try:
+                return action()
+            except DatabaseError as error:
+                if error.sqlstate not in PASSING:
+                    raise
+                tries += 1
+                self.wait(tries, until, locked(relation, self.holders(batch), error))
+
+    def wait(self, tries: int, until: float, error: IacallsError) -> None:
+        """Wait before another try; raises the error where it is too late for one."""
+        if time.monotonic() > min(until, self.deadline):
+            raise error
+        # Jittered, so that two that wait for one another do not meet again.
+        wait = min(0.1 * 2**tries, LONGEST_WAIT_SECONDS)
+        self.rest(random.uniform(0.5, 1.5) * wait)  # noqa: S311, it is no secret
+
+    def transact(
+        self, batch: Batch, relation: Relation, piece: Range, tally: RuleStats, limit: int, *, skips: bool
+    ) -> Counts:
+        """One transaction, its statements of `limit` ms at most, and what the archive is to know of its end."""
+        writer, counts = batch.writer, Counts()
+        with ExitStack() as held:
+            try:
+                with self.connection.transaction():
+                    self.connection.execute(f"SET LOCAL statement_timeout = {limit}")
+                    counts = batch.delete(relation, piece, skips=skips)
+                    held.enter_context(held_back())
+                    if writer is not None and writer.open_parts:
+                        writer.seal(fetch(self.connection, load_query("maintain/xid"))[0]["xid"])
+            except BaseException:
+                if writer is not None and resolve_outcome(self.connection, writer):
+                    tally.add(counts)
+                raise
+            if writer is not None:
+                writer.committed()
+            tally.add(counts)
+        return counts
+
+    def holders(self, batch: Batch) -> list[str]:
+        """The sessions that keep everybody from writing to a table that the batch writes to."""
+        rows = [
+            row
+            for oid in batch.plan.cascades.written()
+            for row in fetch(self.connection, load_query("maintain/lockers"), {"oid": oid})
+        ]
+        return [f"session {row['pid']} ({row['application'] or 'without a name'}, {row['mode']})" for row in rows]
+
+
+def resolve_outcome(connection: Connection, writer: ArchiveWriter) -> bool:
+    """After a transaction that broke off: take its parts back, unless it committed, which is returned.
+
+    Where nobody can say, they stay open.
+    """
+    outcome = "aborted"
+    if writer.xid:
+        try:
+            outcome = outcome_of(connection, writer.xid)
+        except IacallsError:  # the session is gone: whoever next opens the archive asks
+            return False
+    if outcome == "committed":
+        writer.committed()
+    elif outcome == "aborted":
+        writer.aborted()
+    return outcome == "committed"
+
+
+def locked(relation: Relation, holders: Sequence[str], error: IacallsError) -> IacallsError:
+    """The error that tells who keeps us from a table."""
+    if not holders:
+        return error
+    return DatabaseError(
+        f"{relation} is locked by {', '.join(holders)}",
+        "what was deleted so far stays deleted; try again when that is over",
+        LOCKED,
+    )

@@ -1,0 +1,156 @@
+"""REINDEX CONCURRENTLY of one index: reads and writes go on, and nothing invalid is left when it fails."""
+
+import re
+import time
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
+from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
+from iacalls_cli.operations.maintain.indexes import IndexState
+from iacalls_cli.operations.maintain.locks import (
+    ATTEMPTS,
+    CANCELLED,
+    DEADLOCK,
+    LOCK_NOT_AVAILABLE,
+    lock_problem,
+    name_lock_holders,
+    try_for_lock,
+    without_timeouts,
+)
+from iacalls_cli.operations.maintain.reindex_leftovers import drop_copies
+from iacalls_cli.operations.maintain.workers import Worker
+from iacalls_cli.queries import load_query
+
+ORDINARY_TABLE = "r"
+WAITED = "waited "
+# How a problem begins that no later attempt solves.
+DUPLICATES = "rows have the same"
+UNIQUE_VIOLATION = "23505"
+# The detail of such an error in any language: the columns of the key, and its values.
+DUPLICATED = re.compile(r"[^(]*(\(.*?\))=\(", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ReindexResult:
+    """What became of one index. `state` is rebuilt, removed (a leftover), skipped or failed.
+
+    Sizes are in bytes. `problem` says why it was not done, or what stays behind; `blocked_by` names the
+    session whose transaction it waited for in vain.
+    """
+
+    index: str
+    table: str
+    state: str
+    size_before: int | None = None
+    size_after: int | None = None
+    seconds: float = 0.0
+    problem: str = ""
+    blocked_by: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How an index is rebuilt: `wait` is for transactions older than ours, as PostgreSQL writes times.
+
+    `before` are the indexes there were when it all began.
+    """
+
+    wait: str
+    before: frozenset[int]
+
+
+def reindex_index(worker: Worker[IndexState], index: IndexState, attempt: Attempt) -> ReindexResult:
+    """REINDEX INDEX CONCURRENTLY of one index, in a session that writes and is in no transaction.
+
+    Its lock (SHARE UPDATE EXCLUSIVE) keeps nobody from reading and writing, so that its long waits,
+    for transactions that are older than it, harm nobody. What the database refuses is told
+    in the result; raises `ConnectionFailed`.
+    """
+    began = time.monotonic()
+    connection = worker.connection
+    for number in range(1, ATTEMPTS + 1):
+        problem, is_passing = rebuild(worker, index, attempt.wait)
+        if not problem:
+            break
+        if worker.stopping.is_set():  # who stopped it removes what it left
+            return ReindexResult(str(index), index.table, "failed", index.size, problem="interrupted")
+        stays = drop_copies(connection, index, attempt.before, worker.pause)
+        now = find_index(connection, index)
+        if now and now[0] != index.oid:  # swapped already: only the old one could not be removed
+            return ReindexResult(str(index), index.table, "rebuilt", index.size, now[1], time.monotonic() - began,
+                                 "; ".join(stays))  # fmt: skip
+        if not is_passing or stays or number == ATTEMPTS:
+            problem = "; ".join([problem, *stays])
+            spent = time.monotonic() - began
+            blocker = worker.waits_for if problem.startswith(WAITED) else ""
+            return ReindexResult(str(index), index.table, "failed", index.size, None, spent, problem, blocker)
+        worker.pause(1)
+    now = find_index(connection, index)
+    return ReindexResult(
+        str(index), index.table, "rebuilt", index.size, now[1] if now else None, time.monotonic() - began
+    )
+
+
+def rebuild(worker: Worker[IndexState], index: IndexState, wait: str) -> tuple[str, bool]:
+    """One attempt: the problem, or '', and whether another attempt may meet none."""
+    connection = worker.connection
+    statement = sql.SQL("REINDEX INDEX CONCURRENTLY {}").format(sql.Identifier(index.schema, index.name))
+    worker.waits_for = worker.made_way = ""
+    try:
+        try_for_lock(lambda: require_lock(connection, index), worker.pause, worker.cancelled_for)
+    except DatabaseError as error:
+        holders = name_lock_holders(connection, index.table_oid)
+        return lock_problem(error, holders, worker.cancelled_for()), False
+    try:
+        with without_timeouts(connection, wait), index_path(connection), database_errors():
+            connection.execute(statement)
+    except DatabaseError as error:
+        if error.sqlstate == LOCK_NOT_AVAILABLE:
+            whom = worker.waits_for or "a transaction that is older than it"
+            return f"{WAITED}{wait} for {whom}, which uses the table or has an older snapshot", False
+        made_way = worker.cancelled_for()
+        is_passing = error.sqlstate == DEADLOCK or (error.sqlstate == CANCELLED and made_way != "")
+        missing = explain_missing_name(connection, index.table_oid, error) or explain_duplicates(error)
+        return missing or lock_problem(error, "", made_way), is_passing
+    return "", False
+
+
+def explain_duplicates(error: DatabaseError) -> str:
+    """What keeps a unique index from being built; '' for another error. The server's detail holds the rows' values."""
+    if error.sqlstate != UNIQUE_VIOLATION:
+        return ""
+    cause = error.__cause__
+    detail = cause.diag.message_detail if isinstance(cause, psycopg.Error) else ""
+    columns = DUPLICATED.match(detail or "")
+    return f"{DUPLICATES} {columns[1] if columns else 'key'}, which the unique index forbids"
+
+
+def require_lock(connection: Connection, index: IndexState) -> None:
+    """Raise `DatabaseError` where somebody else holds a lock that REINDEX would wait for, after a short wait.
+
+    REINDEX itself is given long waits, for older transactions; here somebody can be named at once.
+    """
+    if index.table_kind != ORDINARY_TABLE:
+        return  # nothing else can be locked by name
+    table = sql.Identifier(index.table_schema, index.table_name)
+    try:
+        with database_errors(), connection.transaction():
+            connection.execute(sql.SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE").format(table))
+    except DatabaseError as error:
+        if error.sqlstate != INSUFFICIENT_RIGHT:  # an owner can revoke that from himself, and still reindex
+            raise
+
+
+def find_index(connection: Connection, index: IndexState) -> tuple[int, int | None] | None:
+    """The oid and size of what has the name of an index now; None where nothing has, or nobody can tell."""
+    try:
+        found = fetch(connection, load_query("maintain/index"), {"schema": index.schema, "name": index.name})
+    except DatabaseError:  # somebody locked it at once
+        return None
+    return (found[0]["oid"], found[0]["size"]) if found else None

@@ -1,0 +1,1 @@
+"""The undo of a cleanup: deleted rows and references from an archive back into their tables."""
