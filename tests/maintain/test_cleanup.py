@@ -356,13 +356,13 @@ def test_rows_that_become_old_while_it_runs_are_left_for_the_next(owner, cleanup
     owner.execute(
         "INSERT INTO whatsapp_conversations (phone_number, created_at) VALUES ('x', now() at time zone 'UTC' - interval '30 days' + interval '1 second')"
     )
-    act = delete.Sweep.run
+    act = delete.RuleDeletion.run
 
     def late(self, plan):
         time.sleep(1.5)
         return act(self, plan)
 
-    monkeypatch.setattr(delete.Sweep, "run", late)
+    monkeypatch.setattr(delete.RuleDeletion, "run", late)
     assert by_name(cleanup().json["data"])["whatsapp"]["deleted"] == 300
     monkeypatch.undo()
 
@@ -635,7 +635,7 @@ def test_rows_in_use_are_passed_by_and_told(server, database, owner, cleanup):
 @pytest.mark.parametrize("mode", ["SHARE", "ACCESS EXCLUSIVE"])
 def test_a_locked_table_is_told_with_its_holder(server, database, owner, cleanup, monkeypatch, mode):
     owner.execute(FEW)
-    plan = delete.Sweep.run
+    plan = delete.RuleDeletion.run
     with server.connect(database, OWNER) as other:
         other.execute("SET application_name = 'una migración'")
 
@@ -644,7 +644,7 @@ def test_a_locked_table_is_told_with_its_holder(server, database, owner, cleanup
             other.execute(f"LOCK TABLE whatsapp_conversations IN {mode} MODE")
             return plan(self, rule)
 
-        monkeypatch.setattr(delete.Sweep, "run", locked)
+        monkeypatch.setattr(delete.RuleDeletion, "run", locked)
         monkeypatch.setattr(delete, "PATIENCE_SECONDS", 0.5)
         outcome = cleanup("--only", "whatsapp")
         assert outcome.code == 1
@@ -657,7 +657,7 @@ def test_a_locked_table_is_told_with_its_holder(server, database, owner, cleanup
 def test_one_who_waits_for_the_table_is_told_as_well(server, database, owner, cleanup, monkeypatch):
     """An ALTER TABLE that waits behind a reader keeps writers out, and holds nothing."""
     owner.execute(FEW)
-    run = delete.Sweep.run
+    run = delete.RuleDeletion.run
     with server.connect(database, OWNER) as reader, server.connect(database, OWNER) as waiting:
 
         def locked(self, rule):
@@ -671,7 +671,7 @@ def test_one_who_waits_for_the_table_is_told_as_well(server, database, owner, cl
 
         thread = threading.Thread(target=alter)
 
-        monkeypatch.setattr(delete.Sweep, "run", locked)
+        monkeypatch.setattr(delete.RuleDeletion, "run", locked)
         monkeypatch.setattr(delete, "PATIENCE_SECONDS", 0.5)
         outcome = cleanup("--only", "whatsapp")
         assert outcome.code == 1

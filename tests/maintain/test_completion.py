@@ -45,7 +45,7 @@ def meanwhile(monkeypatch):
 
         monkeypatch.setattr(ranges, "FIRST_PAGES", 1)
         monkeypatch.setattr(ranges.BatchSize, "took", lambda self, seconds, share=1.0: None)
-        monkeypatch.setattr(delete.Sweep, "rest", rest)
+        monkeypatch.setattr(delete.RuleDeletion, "rest", rest)
         return done
 
     return use

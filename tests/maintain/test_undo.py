@@ -454,7 +454,7 @@ def test_a_partition_with_a_trigger_of_its_own_gets_references_back(clean, undo,
 @pytest.mark.parametrize("batch", [3, 1000])
 def test_tables_that_refer_to_themselves_come_back_in_any_order(clean, undo, connection, monkeypatch, batch):
     monkeypatch.setattr(undoing, "FIRST_ROWS", float(batch))
-    monkeypatch.setattr(undoing.Pace, "took", lambda *_: None)
+    monkeypatch.setattr(undoing.BatchSize, "took", lambda *_: None)
     connection.execute(
         f"CREATE TABLE t (id integer PRIMARY KEY, up integer REFERENCES t ON DELETE CASCADE, name text UNIQUE, at timestamp DEFAULT {OLD})"
     )
@@ -483,7 +483,7 @@ def test_equal_rows_of_a_table_without_a_key_come_back_as_often_as_they_went(
 ):
     monkeypatch.setattr(undoing, "KEYLESS_ROWS", float(batch))
     monkeypatch.setattr(undoing, "FIRST_ROWS", float(batch))
-    monkeypatch.setattr(undoing.Pace, "took", lambda *_: None)
+    monkeypatch.setattr(undoing.BatchSize, "took", lambda *_: None)
     connection.execute("CREATE TABLE t (text text, at timestamp)")
     connection.execute(
         "INSERT INTO t SELECT CASE WHEN g % 5 > 0 THEN (g % 5)::text END, '2020-01-01' FROM generate_series(1, 33) AS g"

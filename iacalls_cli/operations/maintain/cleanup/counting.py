@@ -101,7 +101,7 @@ def count_cascades(
     rounds = 1
     while True:
         statement = sql.SQL(
-            """{closure}, gone_rows(rel, tid) AS MATERIALIZED (SELECT DISTINCT rel, tid FROM gone)
+            """{cascades}, gone_rows(rel, tid) AS MATERIALIZED (SELECT DISTINCT rel, tid FROM gone)
             SELECT 'rule', NULL::pg_catalog.int8, NULL, pg_catalog.count(*),
                    coalesce(pg_catalog.sum({size}), 0)::pg_catalog.int8,
                    pg_catalog.min({age})::pg_catalog.text, pg_catalog.max({age})::pg_catalog.text
