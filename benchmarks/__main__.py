@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import backup, cleanup, counts, export, loading, reports, startup
-from iacalls_cli.database.connection import REPORTING, apply_settings
+from iacalls_cli.database.connection import REPORTING, Connection, apply_settings
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.operations.db.init import apply_schema
 from iacalls_cli.operations.sample.load import load_sample
@@ -56,7 +56,7 @@ def make_database(dsn: str, name: str, scale: float) -> str:
         if not maintenance.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             maintenance.execute(f"CREATE DATABASE {name}")
     own = psycopg.conninfo.make_conninfo(dsn, dbname=name)
-    with psycopg.connect(own, autocommit=True) as connection:
+    with Connection.connect(own, autocommit=True) as connection:
         apply_settings(connection, read_only=False, limits=REPORTING)
         connection.execute("SET statement_timeout = 0")
         if not connection.execute("SELECT to_regclass('public.call_records')").fetchone()[0]:

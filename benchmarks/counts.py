@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.timing import Comparison, alternate, print_table
-from iacalls_cli.database.connection import REPORTING, apply_settings
+from iacalls_cli.database.connection import REPORTING, Connection, apply_settings
 from iacalls_cli.operations.db.catalog import expected_catalog, expected_relations
 from iacalls_cli.operations.db.compare import compare as compare_catalogues
 from iacalls_cli.operations.db.tables import count_rows
@@ -20,7 +20,7 @@ def measure(dsn, make_database, scale, runs):
     own = make_database(dsn, "iacalls_bench", scale)
     tables = [name for name in expected_relations() if "statistics" not in name and name != "client_call_history"]
     rows = []
-    with psycopg.connect(own, autocommit=True) as connection, psycopg.connect(own, autocommit=True) as plain:
+    with Connection.connect(own, autocommit=True) as connection, psycopg.connect(own, autocommit=True) as plain:
         apply_settings(connection, read_only=True, limits=REPORTING)
         try:
             plain.execute(DOCUMENTED)

@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.timing import Comparison, alternate, print_table
-from iacalls_cli.database.connection import REPORTING, apply_settings
+from iacalls_cli.database.connection import REPORTING, Connection, apply_settings
 from iacalls_cli.operations.report import bind_values, find_report
 from iacalls_cli.values import make_clock
 
@@ -18,7 +18,7 @@ INDEX = "CREATE INDEX {} ON call_records (batch_call_id) INCLUDE (call_duration_
 def measure(dsn, make_database, scale, runs):
     """Print the table."""
     own = make_database(dsn, "iacalls_bench", scale)
-    with psycopg.connect(own, autocommit=True) as documented, psycopg.connect(own, autocommit=True) as ours:
+    with psycopg.connect(own, autocommit=True) as documented, Connection.connect(own, autocommit=True) as ours:
         apply_settings(ours, read_only=True, limits=REPORTING)
         rows = [compare(name, documented, ours, runs) for name in NAMES]
         with psycopg.connect(own, autocommit=True) as writer:

@@ -18,6 +18,7 @@ class IacallsError(Exception):
     """An error to be told in one line: what is wrong, and what to do about it."""
 
     exit_code = ExitCode.FAILED
+    sqlstate = ""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

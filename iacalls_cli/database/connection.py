@@ -38,12 +38,25 @@ from iacalls_cli.errors import ConnectionFailed, DatabaseError, PasswordNeeded
 
 # What psycopg would say of a rollback that an interrupt made needless is nothing for an operator.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
-Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_SECONDS = 10
 EMBEDDED_SECONDS = 60
 KEEPALIVE_SECONDS = 60
 WAIT_SECONDS = 0.1
 SAFE_PATH = "pg_catalog, pg_temp"
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection whose errors are ours: here psycopg's become `DatabaseError` or `ConnectionFailed`."""
+
+    def wait(self, *arguments: Any, **options: Any) -> Any:
+        """Do what psycopg does for every answer of the server."""
+        with database_errors():
+            return super().wait(*arguments, **options)
+
+    def execute(self, *arguments: Any, **options: Any) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Run a statement; a connection that is closed is found here, before any waiting."""
+        with database_errors():
+            return super().execute(*arguments, **options)
 
 
 @dataclass(frozen=True)
@@ -128,14 +141,13 @@ def open_session(
 
     connection = connect_once()
     try:
-        with database_errors():
-            is_pooled = not target.is_embedded and is_behind_pooler(connection)
-            if is_pooled and not target.pooler:
-                raise pooler_refused(str(place))
-            if is_pooled and database is not None:
-                raise other_database_refused(str(place))
-            if is_pooled:
-                require_own_session(connection, connect_once, str(place))
+        is_pooled = not target.is_embedded and is_behind_pooler(connection)
+        if is_pooled and not target.pooler:
+            raise pooler_refused(str(place))
+        if is_pooled and database is not None:
+            raise other_database_refused(str(place))
+        if is_pooled:
+            require_own_session(connection, connect_once, str(place))
     except BaseException:
         # Nothing was set yet: there is nothing to reset.
         connection.close()
@@ -145,8 +157,7 @@ def open_session(
     warnings = tuple(safety_warnings(connection, target, parameters))
     session = Session(connection, place, limits, warnings, is_pooled, target.left_out)
     try:
-        with database_errors():
-            apply_settings(connection, read_only, limits, application=f"iacalls/{command}", fixed_money=fixed_money)
+        apply_settings(connection, read_only, limits, application=f"iacalls/{command}", fixed_money=fixed_money)
     except BaseException:
         session.close()
         raise
@@ -192,7 +203,7 @@ def connect(arguments: Mapping[str, Any], target: Target) -> Connection:
     has_abstract = any(host.startswith("@") for host in hosts)
     while True:
         try:
-            return connect_abstract(arguments) if has_abstract else psycopg.connect(autocommit=True, **arguments)
+            return connect_abstract(arguments) if has_abstract else Connection.connect(autocommit=True, **arguments)
         except psycopg.OperationalError as error:
             if not any(words in str(error) for words in NOT_READY) or time.monotonic() > until:
                 raise
@@ -203,7 +214,7 @@ def connect_abstract(arguments: Mapping[str, Any]) -> Connection:
     """Connect to a Unix-domain socket in the abstract namespace; psycopg would look its name up as a host's."""
     attempt = connect_pgconn(make_conninfo("", **arguments))
     pgconn = wait_conn(attempt, interval=WAIT_SECONDS, timeout=int(arguments["connect_timeout"]))
-    connection: Connection = psycopg.Connection(pgconn)
+    connection = Connection(pgconn)
     connection.autocommit = True
     return connection
 
@@ -244,8 +255,7 @@ def apply_settings(
 
 def require_primary(session: Session) -> None:
     """Raise `DatabaseError` on a server in recovery: a replica takes no writes."""
-    with database_errors():
-        row = session.connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    row = session.connection.execute("SELECT pg_is_in_recovery()").fetchone()
     if row is not None and row[0]:
         raise DatabaseError(
             f"{session.place} is a replica (in recovery) and takes no writes", "name the primary server"

@@ -14,6 +14,8 @@ import psycopg
 from psycopg import generators, pq
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import translate
+from iacalls_cli.errors import DatabaseError, IacallsError
 
 # libpq waits until it can queue a whole piece.
 PIECE_BYTES = 1 << 20
@@ -25,17 +27,18 @@ def has_standard_strings(connection: Connection) -> bool:
 
 
 def execute_alone(connection: Connection, statement: bytes) -> pq.abc.PGresult:
-    """Run one statement and return its result; psycopg's errors come out as they are.
+    """Run one statement and return its result.
 
-    Raises `psycopg.ProgrammingError` for a NUL character: the server would read no further.
+    Raises `DatabaseError`, also for a NUL character: the server would read no further.
     """
     if b"\0" in statement:
-        raise psycopg.ProgrammingError("the statement holds a NUL character")
+        raise DatabaseError("the statement holds a NUL character")
     pgconn = connection.pgconn
     pgconn.send_query_params(statement, None)
     result: pq.abc.PGresult = connection.wait(generators.execute(pgconn))[-1]
     if result.status == pq.ExecStatus.FATAL_ERROR:
-        raise psycopg.errors.error_from_result(result, encoding=text_encoding(connection))
+        error = psycopg.errors.error_from_result(result, encoding=text_encoding(connection))
+        raise translate(error) from error
     return result
 
 
@@ -58,20 +61,17 @@ def python_encoding(name: str) -> str:
 
 
 def copy_alone(connection: Connection, statement: bytes, rows: Iterable[bytes]) -> None:
-    """Run one COPY … FROM stdin with its rows; psycopg's errors come out as they are.
-
-    Raises `psycopg.ProgrammingError` where the statement takes no rows.
-    """
+    """Run one COPY … FROM stdin with its rows; raises `DatabaseError`, also where the statement takes no rows."""
     pgconn = connection.pgconn
     if execute_alone(connection, statement).status != pq.ExecStatus.COPY_IN:
-        raise psycopg.ProgrammingError("the statement takes no rows")
+        raise DatabaseError("the statement takes no rows")
     try:
         for piece in rows:
             for start in range(0, len(piece), PIECE_BYTES):
                 connection.wait(generators.copy_to(pgconn, piece[start : start + PIECE_BYTES]))
     except BaseException:
         if pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-            with suppress(psycopg.Error):  # the very error that is asked for
+            with suppress(IacallsError):  # the very error that is asked for
                 connection.wait(generators.copy_end(pgconn, b"the rows end too early"))
         raise
     connection.wait(generators.copy_end(pgconn, None))

@@ -5,36 +5,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg import errors
 
+from iacalls_cli.database import sqlstates
 from iacalls_cli.database.tls_hints import tls_hint
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, DatabaseUnavailable, IacallsError
 
 # What to do about a SQLSTATE. Sources: PostgreSQL's appendix of error codes, and what the
 # commands of iacalls themselves run into.
 HINTS = {
-    "42P01": "is the schema complete? `iacalls db verify` compares it",
-    "42703": "`iacalls db describe TABLE` lists a table's columns",
-    "42883": "is the schema complete? `iacalls db verify` compares it",
-    "42501": "grant the role that right, or use the database owner's role",
-    "25006": "sessions that only report are read-only; to write, use psql on the primary server",
-    "55P03": "another session holds the lock; `iacalls monitor connections` shows who, try again later",
-    "57014": "somebody cancelled it, or it ran into statement_timeout ([session] in the config file raises that)",
-    "53100": "free space on the server's disk, then try again",
-    "53300": "too many sessions are open; try again, or end idle ones",
-    "40001": "another session changed the same rows; try again",
-    "40P01": "another session wanted the same locks; try again",
-    "42601": "correct the SQL",
-    "22021": "the database holds text that is not UTF-8 (its encoding is SQL_ASCII); read it with encode()",
+    sqlstates.UNDEFINED_TABLE: "is the schema complete? `iacalls db verify` compares it",
+    errors.UndefinedColumn.sqlstate: "`iacalls db describe TABLE` lists a table's columns",
+    errors.UndefinedFunction.sqlstate: "is the schema complete? `iacalls db verify` compares it",
+    sqlstates.INSUFFICIENT_PRIVILEGE: "grant the role that right, or use the database owner's role",
+    sqlstates.READ_ONLY: "sessions that only report are read-only; to write, use psql on the primary server",
+    sqlstates.LOCK_NOT_AVAILABLE: (
+        "another session holds the lock; `iacalls monitor connections` shows who, try again later"
+    ),
+    sqlstates.CANCELLED: (
+        "somebody cancelled it, or it ran into statement_timeout ([session] in the config file raises that)"
+    ),
+    errors.DiskFull.sqlstate: "free space on the server's disk, then try again",
+    errors.TooManyConnections.sqlstate: "too many sessions are open; try again, or end idle ones",
+    sqlstates.SERIALIZATION_FAILURE: "another session changed the same rows; try again",
+    sqlstates.DEADLOCK: "another session wanted the same locks; try again",
+    sqlstates.SYNTAX_ERROR: "correct the SQL",
+    errors.CharacterNotInRepertoire.sqlstate: (
+        "the database holds text that is not UTF-8 (its encoding is SQL_ASCII); read it with encode()"
+    ),
 }
-# A relation, function, type, column, schema or operator was not found.
-MISSING_NAMES = ("42P01", "42883", "42704", "42703", "3F000")
 # Where a function of the database fails: of an index, a trigger, a check, a view.
 CALLED = re.compile(r'(?:SQL|PL/\w+) function "?([^"()\s]+)')
-INSUFFICIENT_RIGHT = "42501"
-# A name that was not found: table, column, object, function, schema.
-UNDEFINED = ("42P01", "42703", "42704", "42883", "3F000")
-# The server ends the session with these: shutdowns, and the limits on idle sessions and transactions.
-LOST_STATES = ("57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "08003", "08006")
 # No room for one more session: of the server, a database, a role, or a pooler.
 NO_SLOT = re.compile(r"too many (clients|connections)|connection slots|no more connections", re.IGNORECASE)
 NO_SLOT_HINT = (
@@ -53,11 +54,19 @@ LINE = re.compile(r"^\s*\w+ (\d+):", re.MULTILINE)
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn every psycopg error inside the block into an `IacallsError`."""
+    """Turn every psycopg error inside the block into an `IacallsError`; its cause is psycopg's error."""
     try:
         yield
+    except IacallsError:
+        raise
     except psycopg.Error as error:
         raise translate(error) from error
+
+
+class StatementCancelled(DatabaseError, psycopg.errors.QueryCanceled):
+    """The statement was cancelled; psycopg's own class too, because psycopg passes over it when it ends a COPY."""
+
+    sqlstate: str = ""
 
 
 def translate(error: psycopg.Error) -> IacallsError:
@@ -72,16 +81,19 @@ def translate(error: psycopg.Error) -> IacallsError:
     if error.diag.statement_position and (line := LINE.search(str(error))):
         message += f" (line {line[1]} of the SQL)"
     hint = HINTS.get(state, error.diag.message_hint or "")
-    if state in MISSING_NAMES and (called := CALLED.search(error.diag.context or "")):
+    if state in sqlstates.UNDEFINED and (called := CALLED.search(error.diag.context or "")):
         hint = f"the function {called[1]} finds its names by search_path; ALTER FUNCTION … SET search_path gives it one"
     # Never the DETAIL: of a row that breaks a constraint it shows every value, hashes included.
-    return DatabaseError(message, hint, state)
+    kind = StatementCancelled if isinstance(error, psycopg.errors.QueryCanceled) else DatabaseError
+    return kind(message, hint, state)
 
 
 def is_connection_loss(error: psycopg.Error) -> bool:
     """Whether the session is gone: closed by an administrator, a time limit, a crash, or the network."""
     # libpq's own failures carry no SQLSTATE.
-    return error.sqlstate in LOST_STATES or (isinstance(error, psycopg.OperationalError) and error.sqlstate is None)
+    return error.sqlstate in sqlstates.SESSION_LOST or (
+        isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+    )
 
 
 def first_line(text: str) -> str:

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-import psycopg
 from psycopg import pq
 
-from iacalls_cli.errors import ConnectionFailed
+from iacalls_cli.errors import ConnectionFailed, IacallsError
 
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Connection
@@ -108,7 +107,7 @@ def reset_session(connection: "Connection") -> None:
     try:
         connection.rollback()
         connection.execute(RESET)
-    except psycopg.Error:
-        with suppress(psycopg.Error):
+    except IacallsError:
+        with suppress(IacallsError):
             connection.rollback()
             connection.execute("SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())")

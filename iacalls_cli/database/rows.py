@@ -11,8 +11,9 @@ from psycopg.adapt import AdaptersMap
 from psycopg.types.string import TextLoader
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import MISSING_NAMES, database_errors
+from iacalls_cli.database.failures import translate
 from iacalls_cli.database.search_path import application_path
+from iacalls_cli.database.sqlstates import UNDEFINED
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.queries import Query, load_query
 from iacalls_cli.table import Column, Table
@@ -32,21 +33,20 @@ def stream(connection: Connection, query: Query, values: Mapping[str, Any]) -> T
     try:
         return start_stream(connection, query, values)
     except DatabaseError as error:
-        if error.sqlstate not in MISSING_NAMES or not trust_application_path(connection):
+        if error.sqlstate not in UNDEFINED or not trust_application_path(connection):
             raise
     return start_stream(connection, query, values)
 
 
 def trust_application_path(connection: Connection) -> bool:
     """Put the application's search_path behind pg_catalog if only superusers and this role have a hand in it."""
-    with database_errors():
-        with connection.transaction(force_rollback=True), application_path(connection):
-            row = connection.execute("SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]").fetchone()
-        schemas = [name for name in (row[0] if row else []) if name != "pg_catalog"]
-        if not fetch(connection, load_query("db/path-trust"), {"schemas": json.dumps(schemas)})[0]["is_trusted"]:
-            return False
-        path = sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas, "pg_temp"))).as_string(connection)
-        connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
+    with connection.transaction(force_rollback=True), application_path(connection):
+        row = connection.execute("SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]").fetchone()
+    schemas = [name for name in (row[0] if row else []) if name != "pg_catalog"]
+    if not fetch(connection, load_query("db/path-trust"), {"schemas": json.dumps(schemas)})[0]["is_trusted"]:
+        return False
+    path = sql.SQL(", ").join(map(sql.Identifier, ("pg_catalog", *schemas, "pg_temp"))).as_string(connection)
+    connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
     return True
 
 
@@ -56,26 +56,23 @@ def start_stream(connection: Connection, query: Query, values: Mapping[str, Any]
     replace_loaders(cursor.adapters)
     size = CHUNK_ROWS if psycopg.capabilities.has_stream_chunked() else 1
     rows = cursor.stream(query.statement, query.arguments(values), size=size)
-    with database_errors():
-        first = next(rows, None)
+    first = next(rows, None)
     if first is None:
         return Table(describe(connection, query), iter(()))
     columns = name_columns(((column.name, column.type_code) for column in cursor.description or ()), query)
 
     def read() -> Iterator[tuple[str | None, ...]]:
-        with database_errors():
-            yield first
-            yield from rows
+        yield first
+        yield from rows
 
     return Table(columns, read(), is_text=True)
 
 
 def fetch(connection: Connection, query: Query, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Run one of our own queries; its rows as mappings with Python values."""
-    with database_errors():
-        cursor = psycopg.RawCursor(connection).execute(query.statement, query.arguments(values or {}))
-        names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+    cursor = psycopg.RawCursor(connection).execute(query.statement, query.arguments(values or {}))
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def describe(connection: Connection, query: Query) -> tuple[Column, ...]:
@@ -84,10 +81,9 @@ def describe(connection: Connection, query: Query) -> tuple[Column, ...]:
     Raises `DatabaseError` where the server cannot prepare it.
     """
     pgconn = connection.pgconn
-    with database_errors():
-        for result in (pgconn.prepare(b"", query.statement.encode()), pgconn.describe_prepared(b"")):
-            if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
-                raise psycopg.errors.error_from_result(result)
+    for result in (pgconn.prepare(b"", query.statement.encode()), pgconn.describe_prepared(b"")):
+        if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+            raise translate(psycopg.errors.error_from_result(result))
     fields = range(result.nfields)
     return name_columns((((result.fname(field) or b"").decode(), result.ftype(field)) for field in fields), query)
 

@@ -79,13 +79,11 @@ def admit(connection: "Connection", query: Query) -> None:
     session refuses most of what writes, but not VACUUM, REINDEX or a COPY into a program, and
     none of these has columns.
     """
-    from iacalls_cli.database.failures import database_errors
     from iacalls_cli.database.rows import describe
 
     if query.name.startswith("report/"):
         return
-    with database_errors():
-        connection.execute("SELECT set_config('search_path', 'pg_catalog, public, pg_temp', false)")
+    connection.execute("SELECT set_config('search_path', 'pg_catalog, public, pg_temp', false)")
     if not describe(connection, query):
         raise UsageError(f"{query.name} returns no rows, and a report is rows", "run such a statement with psql")
 

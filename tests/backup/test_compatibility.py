@@ -10,7 +10,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from iacalls_cli.embedded.bundle import bundled
+from iacalls_cli.errors import DatabaseError
 from tests.support.nasty_database import dump_file
+from tests.support.refusals import refused
 from tests.support.servers import OWNER, READER, local_bundle, private_server, server_kind
 
 DUMP = """--
@@ -335,7 +337,7 @@ def test_a_collation_of_a_missing_provider_in_a_restore_test(server, iacalls, us
             "CREATE COLLATION public.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
             OWNER,
         )
-    except psycopg.errors.FeatureNotSupported:
+    except DatabaseError:  # it is not supported
         pytest.skip("this server was built without ICU")
     run(
         server,
@@ -899,7 +901,7 @@ def test_routines_and_views_of_a_missing_owner_lend_nobody_a_superusers_privileg
     assert "FUNCTION public.plain" not in outcome.err
     with server.connect(new, READER) as connection:
         for query in ("SELECT rd('PG_VERSION')", "SELECT * FROM hashes", "SELECT * FROM v"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            with refused(psycopg.errors.InsufficientPrivilege):
                 connection.execute(query)
 
 
@@ -920,7 +922,7 @@ def test_privileges_that_the_role_may_not_grant_are_named(server, empty_database
 def test_privileges_on_the_catalog_are_left_out_and_named(server, restore, new, statement):
     outcome = restore(ROWS + statement.format(role=READER), role="")
     assert "part of the system catalog" in outcome.err
-    with server.connect(new, READER) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with server.connect(new, READER) as connection, refused(psycopg.errors.InsufficientPrivilege):
         connection.execute("SELECT rolpassword FROM pg_authid")
 
 

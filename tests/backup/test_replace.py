@@ -15,6 +15,7 @@ from psycopg import sql
 
 from iacalls_cli.database.connection import Limits
 from iacalls_cli.embedded.bundle import bundled
+from iacalls_cli.errors import ConnectionFailed
 from tests.support.command_line import run_process, run_terminal, start_process
 from tests.support.nasty_database import hashes
 from tests.support.servers import (
@@ -156,7 +157,7 @@ def test_sessions_of_the_application_are_ended(server, live, backup, iacalls):
             loop.start()
         try:
             replace(iacalls, backup, live)
-            with pytest.raises(psycopg.OperationalError):
+            with pytest.raises(ConnectionFailed):
                 idle.execute("SELECT 1")
         finally:
             done.set()

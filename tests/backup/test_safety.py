@@ -5,9 +5,9 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.backup.manifest import read_manifest, write_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, read_proof, write_proof
 from iacalls_cli.operations.backup.snapshot import exported_snapshot, lock_tables, read_source
@@ -146,7 +146,7 @@ def test_no_truncate_comes_between_the_dump_and_the_count(server, filled_databas
             other.execute("SET lock_timeout = '300ms'")
             try:
                 other.execute("TRUNCATE public.whatsapp_conversations")
-            except psycopg.errors.LockNotAvailable:
+            except DatabaseError:  # it waited for the lock
                 began.set()
 
     with server.connect(filled_database, OWNER) as connection, exported_snapshot(connection, "1s"):

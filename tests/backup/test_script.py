@@ -1,6 +1,5 @@
 """Reading the SQL of a dump: where statements end, and where a COPY's rows do."""
 
-import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -162,7 +161,7 @@ def test_the_same_statement_over_and_over(session):
 def test_an_error_that_is_pardoned_ends_nothing(session):
     seen = []
 
-    def pardons(statement: bytes, error: psycopg.Error) -> bool:
+    def pardons(statement: bytes, error: DatabaseError) -> bool:
         seen.append((statement, error.sqlstate))
         return True
 

@@ -3,9 +3,9 @@ r"""Statements of a dump on a real server: what pg_dump writes passes, everythin
 import tempfile
 from pathlib import Path
 
-import psycopg
 import pytest
 
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.backup.forms import CALL_OF
 from tests.support.nasty_database import dump
 
@@ -496,7 +496,7 @@ def test_scripts_in_encodings_with_backslashes_as_second_bytes(server, accepted,
                     row = connection.execute("SELECT convert_from(%s, %s)", [bytes([first, second]), encoding]).fetchone()  # fmt: skip
                     words.append((bytes([first, second]), row[0]))
                     break
-                except psycopg.Error:
+                except DatabaseError:
                     continue
     if not words:
         pytest.skip(f"{encoding} has no such character that PostgreSQL converts")

@@ -4,11 +4,11 @@ import os
 import signal
 import time
 
-import psycopg
 import pytest
 
 from iacalls_cli.config.target import Target
 from iacalls_cli.database.connection import open_session
+from iacalls_cli.errors import DatabaseError
 from tests.support.command_line import run_process, start_process
 from tests.support.old_rows import add_old_rows
 from tests.support.pgbouncer import open_pooler
@@ -173,7 +173,7 @@ def test_a_session_left_in_a_failed_transaction_is_reset(session_pooler, databas
     session.connection.execute("PREPARE p AS SELECT 1")
     session.connection.execute("LISTEN news")
     session.connection.execute("BEGIN")
-    with pytest.raises(psycopg.Error):
+    with pytest.raises(DatabaseError):
         session.connection.execute("SELECT 1 / 0")
     session.close()
     assert sessions_of(session_pooler, database) == before

@@ -15,7 +15,7 @@ from contextlib import suppress
 import psycopg
 import pytest
 
-from iacalls_cli.database.connection import REPORTING, apply_settings
+from iacalls_cli.database.connection import REPORTING, Connection, apply_settings
 from iacalls_cli.embedded.bundle import bundled
 from iacalls_cli.operations.db.init import apply_schema
 from iacalls_cli.operations.maintain.archive.writer import ArchiveWriter
@@ -33,7 +33,7 @@ def own_server():
     )
     made.start()
     dsn = psycopg.conninfo.make_conninfo(**{**made.conninfo("postgres"), "host": "127.0.0.1", "port": port})
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with Connection.connect(dsn, autocommit=True) as connection:
         apply_settings(connection, read_only=False, limits=REPORTING)
         apply_schema(connection, "Contraseña-1")
     yield made, dsn

@@ -8,6 +8,7 @@ import pytest
 from iacalls_cli.operations.maintain.indexes import read_indexes
 from tests.support.command_line import run_terminal
 from tests.support.live_load import environment, wait_until
+from tests.support.refusals import refused
 from tests.support.servers import OWNER, READER
 
 PHONE = "idx_whatsapp_conversations_phone_number"
@@ -45,7 +46,7 @@ def leave(server, database):
             other.execute("BEGIN" if late else "BEGIN ISOLATION LEVEL REPEATABLE READ")
             other.execute("SELECT count(*) FROM public.whatsapp_conversations" if late else "SELECT 1")
             worker.execute("SET lock_timeout = '100ms'")
-            with pytest.raises(psycopg.errors.LockNotAvailable):
+            with refused(psycopg.errors.LockNotAvailable):
                 worker.execute(f"REINDEX INDEX CONCURRENTLY {index}")
 
     return fail

@@ -12,6 +12,7 @@ from iacalls_cli.database.connection import REPORTING, apply_settings
 from iacalls_cli.operations.db.catalog import CATALOGUE, expected_catalog, normalise
 from iacalls_cli.operations.db.verify import read_catalog
 from iacalls_cli.queries import load_schema
+from tests.support.refusals import refused
 
 
 def as_json(catalogue):
@@ -123,6 +124,6 @@ def test_cascades_are_the_documented_ones(connection):
 
 def test_a_second_run_fails_whole(connection):
     before = read_catalog(connection)
-    with pytest.raises(psycopg.errors.DuplicateTable), connection.transaction():
+    with refused(psycopg.errors.DuplicateTable), connection.transaction():
         connection.execute(load_schema())
     assert read_catalog(connection) == before

@@ -19,15 +19,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from iacalls_cli.database.connection import Connection
 from iacalls_cli.embedded.account import server_account
 from iacalls_cli.embedded.bundle import Bundle, bundled
 from iacalls_cli.embedded.places import Places
 from iacalls_cli.embedded.server import SETTINGS, Server
+from iacalls_cli.errors import DatabaseError
 
 SUPERUSER = ""
 OWNER = "iacalls_owner"
@@ -61,7 +62,7 @@ class TestServer:
         """Make the roles that are missing."""
         with self.connect("postgres") as connection:
             for role, rights in ((OWNER, "CREATEDB"), (READER, ""), (STRANGER, "")):
-                with contextlib.suppress(psycopg.errors.DuplicateObject):
+                with contextlib.suppress(DatabaseError):
                     connection.execute(
                         sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} " + rights).format(
                             sql.Identifier(role), sql.Literal(PASSWORD)
@@ -89,9 +90,9 @@ class TestServer:
             pytest.skip("this server has no socket on this machine")
         return make_conninfo(**{**self.keywords(database, role), "host": self.socket_folder})
 
-    def connect(self, database: str, role: str = SUPERUSER) -> psycopg.Connection:
-        """A session in autocommit."""
-        return psycopg.connect(**self.keywords(database, role), autocommit=True)
+    def connect(self, database: str, role: str = SUPERUSER) -> Connection:
+        """A session in autocommit, which raises our errors as those of the commands do."""
+        return Connection.connect(**self.keywords(database, role), autocommit=True)
 
     def create_database(self, template: str = "template0") -> str:
         """Create a database of a new name that belongs to OWNER."""

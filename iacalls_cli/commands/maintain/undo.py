@@ -6,8 +6,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.commands.maintain.archive_directory import open_archives, sizes
@@ -91,7 +89,7 @@ def undo_run(run: Invocation, run_id: str, directory: Path | None) -> None:
             undo = Undo(session.connection, archive, schema, progress, run.dry_run)
             try:
                 undo.run()
-            except (IacallsError, psycopg.Error, KeyboardInterrupt):
+            except (IacallsError, KeyboardInterrupt):
                 if undo.back and not run.dry_run:
                     diagnostics.note(f"{count_of(undo.back, 'row')} back; the same undo goes on with the others")
                 raise

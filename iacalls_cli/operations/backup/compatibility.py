@@ -7,12 +7,19 @@ restore fails.
 import re
 from dataclasses import dataclass, field
 
-import psycopg
 from psycopg import pq, sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, UNDEFINED, database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import (
+    DUPLICATE,
+    INSUFFICIENT_PRIVILEGE,
+    INVALID_VALUE,
+    NOT_SUPPORTED,
+    SYNTAX_ERROR,
+    UNDEFINED,
+)
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.backup.forms import (
     NAME,
 )
@@ -24,9 +31,7 @@ TIMEOUT_MAJOR = 17  # the first version that knows transaction_timeout
 COMPRESSION = re.compile(rb"\sSET\s+COMPRESSION\s+(" + NAME + rb")\s*;\s*$", re.IGNORECASE)
 REMOVAL = re.compile(rb"DROP\s|ALTER\s.+\sDROP\s", re.DOTALL | re.IGNORECASE)
 
-DUPLICATE = ("42P06", "42710", "42723", "42P07")
-NOT_SUPPORTED = ("0A000", "22023")
-SYNTAX_ERROR = "42601"
+UNSUPPORTED = (NOT_SUPPORTED, INVALID_VALUE)
 EVERYONE = ("PUBLIC", "CURRENT_USER", "SESSION_USER", "CURRENT_ROLE")
 # What a database can do without: its rows come back all the same.
 DISPENSABLE = frozenset(
@@ -81,19 +86,18 @@ class Compatibility:
     def create_collation(self, statement: Statement) -> None:
         """Create a collation that this server cannot have, for the restore test alone: rows need it, and no order."""
         name = sql.Identifier(*statement.identifiers)
-        with database_errors():
-            self.connection.execute(sql.SQL('CREATE COLLATION {} FROM pg_catalog."C"').format(name))
+        self.connection.execute(sql.SQL('CREATE COLLATION {} FROM pg_catalog."C"').format(name))
         self.left_out[shown(statement)] = 'this server was built without its provider; "C" is used in the restore test'
 
     def create_stand_in(self, name: str, schema: str) -> None:
         """Create functions of a missing extension, for the restore test alone."""
-        with database_errors(), self.connection.transaction():
+        with self.connection.transaction():
             self.connection.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(schema)))
             self.connection.execute(load_stand_in(name))
 
-    def pardons(self, text: bytes, error: psycopg.Error) -> bool:
+    def pardons(self, text: bytes, error: DatabaseError) -> bool:
         """Whether a restore goes on after an error; what is left out by it is remembered."""
-        statement, state = self.read(text), error.sqlstate or ""
+        statement, state = self.read(text), error.sqlstate
         command, kind = statement.command, statement.kind
         reason = error_words(error, statement)
         if self.connection.info.transaction_status == pq.TransactionStatus.INERROR:
@@ -105,7 +109,7 @@ class Compatibility:
             return False  # no statement of pg_dump, or two of them
         if command == "SET":
             self.left_out[f"setting {setting_name(statement)}"] = ""
-            return state in (*UNDEFINED, *NOT_SUPPORTED, INSUFFICIENT_RIGHT)
+            return state in (*UNDEFINED, *UNSUPPORTED, INSUFFICIENT_PRIVILEGE)
         if state in UNDEFINED and REMOVAL.match(text):
             return True  # a dump made with --clean first removes what an empty database has not
         if state in DUPLICATE and command == "CREATE" and kind in ("SCHEMA", "EXTENSION", "LANGUAGE"):
@@ -113,10 +117,10 @@ class Compatibility:
         if command in ("COMMENT", "SECURITY"):
             self.note_comment(statement, reason)
             return True
-        if kind == "TABLE" and (compression := COMPRESSION.search(text)) and state in NOT_SUPPORTED:
+        if kind == "TABLE" and (compression := COMPRESSION.search(text)) and state in UNSUPPORTED:
             self.left_out[f"compression {unquote(compression[1])}"] = "this server was built without it"
             return True
-        if kind == "COLLATION" and state in NOT_SUPPORTED and self.is_test:
+        if kind == "COLLATION" and state in UNSUPPORTED and self.is_test:
             self.create_collation(statement)
             return True
         is_there = state not in UNDEFINED
@@ -137,7 +141,7 @@ class Compatibility:
 
     def may_leave_out(self, statement: Statement, state: str, reason: str) -> bool:
         """Whether an object that its rows do not need is left out after an error."""
-        if state == INSUFFICIENT_RIGHT:
+        if state == INSUFFICIENT_PRIVILEGE:
             if statement.kind == "EXTENSION":
                 name = statement.name.split(" ")[0]
                 self.forbidden_extensions[name] = None
@@ -145,8 +149,8 @@ class Compatibility:
             else:
                 self.left_out[shown(statement)] = reason
             return True
-        is_missing = self.has_left_out or (statement.kind == "COLLATION" and state in NOT_SUPPORTED)
-        if state in (*UNDEFINED, *NOT_SUPPORTED) and is_missing:
+        is_missing = self.has_left_out or (statement.kind == "COLLATION" and state in UNSUPPORTED)
+        if state in (*UNDEFINED, *UNSUPPORTED) and is_missing:
             self.left_out[shown(statement)] = reason
             return True
         return False

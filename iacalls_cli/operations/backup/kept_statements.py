@@ -8,8 +8,9 @@ import psycopg
 
 from iacalls_cli.database.connection import SAFE_PATH
 from iacalls_cli.database.extended import execute_alone
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import NOT_GRANTED, NOT_SUPPORTED
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.backup.compatibility import EVERYONE, TIMEOUT_MAJOR, Compatibility, shown
 from iacalls_cli.operations.backup.grants import Grant, read_grant
 from iacalls_cli.operations.backup.run_script import error_words, failure
@@ -17,7 +18,6 @@ from iacalls_cli.operations.backup.statement import Statement
 from iacalls_cli.queries import load_query
 
 # What GRANT and REVOKE warn of when they do nothing.
-NOT_GRANTED = ("01006", "01007")
 ROUTINES = ("FUNCTION", "PROCEDURE", "ROUTINE")
 # What acts with its owner's privileges whoever uses it.
 # pg_dump calls views tables in ALTER … OWNER TO.
@@ -45,8 +45,7 @@ class KeptStatements:
         """Keep a routine or view of a missing owner from acting with a superuser's privileges for whoever uses it."""
         values = {"name": statement.name, "is_routine": statement.kind in ROUTINES}
         for row in fetch(self.server.connection, load_query("backup/orphan-repairs"), values):
-            with database_errors():
-                self.server.connection.execute(row["statement"].encode())
+            self.server.connection.execute(row["statement"].encode())
             kind = "VIEW" if statement.kind == "TABLE" else statement.kind
             self.server.left_out[f"{kind} {statement.name}"] = f"{row['effect']}: its owner is missing"
 
@@ -66,15 +65,13 @@ class KeptStatements:
     def finish(self) -> None:
         """Run what was kept: row security, owners and privileges, and event triggers at the very end."""
         for statement in self.late:
-            with database_errors():
-                self.run_late(statement)
+            self.run_late(statement)
         for statement in self.rights:
             self.give(statement)
         for statement in self.orphans:
             self.disarm(statement)
         for statement in self.event_triggers:
-            with database_errors():
-                self.run_late(statement)
+            self.run_late(statement)
         for kept in (self.late, self.rights, self.event_triggers):
             kept.clear()
 
@@ -90,7 +87,7 @@ class KeptStatements:
         """Run a statement that was kept, and go on after an error as in the script."""
         try:
             self.execute_late(statement, in_utf8(statement))
-        except psycopg.Error as error:
+        except DatabaseError as error:
             if not self.server.pardons(statement.text, error):
                 raise failure(error, statement) from error
 
@@ -119,8 +116,8 @@ class KeptStatements:
         self.server.connection.add_notice_handler(note)
         try:
             self.execute_late(statement, text)
-        except psycopg.Error as error:
-            is_follower = statement.kind == "SEQUENCE" and error.sqlstate == "0A000"  # it follows its table
+        except DatabaseError as error:
+            is_follower = statement.kind == "SEQUENCE" and error.sqlstate == NOT_SUPPORTED  # it follows its table
             if not is_follower and shown(statement) not in self.server.left_out:
                 self.server.refused[f"{about(statement, grant)}: {error_words(error, statement)}"] = None
         finally:

@@ -10,8 +10,8 @@ from typing import Any
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, UNDEFINED, database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import INSUFFICIENT_PRIVILEGE, UNDEFINED
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.row_count import plans_foreign_code
 from iacalls_cli.queries import load_query
@@ -52,7 +52,7 @@ def compare_databases(live: Connection, restored: Connection) -> list[TableLoss]
         try:
             losses.append(compare_table(live, restored, row, copies.get((row["schema"], row["name"]))))
         except DatabaseError as error:
-            if error.sqlstate not in (INSUFFICIENT_RIGHT, *UNDEFINED):
+            if error.sqlstate not in (INSUFFICIENT_PRIVILEGE, *UNDEFINED):
                 raise
             losses.append(TableLoss(relation_name(row["schema"], row["name"]), None, None, None, None))
     return losses
@@ -90,7 +90,7 @@ def compare_table(
 
 def ask(connection: Connection, query: sql.Composed) -> tuple[Any, ...]:
     """The one row of a query."""
-    with database_errors(), connection.transaction():
+    with connection.transaction():
         # What a policy hides must not be taken for lost, nor for kept.
         connection.execute("SET LOCAL row_security = off")
         return connection.execute(query).fetchone() or ()

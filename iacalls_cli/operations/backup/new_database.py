@@ -5,13 +5,12 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import NO_SUCH_LOCALE
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.contents import entries_as_text, entries_head, read_contents, read_encoding
 from iacalls_cli.operations.backup.dump_file import Dump
@@ -73,7 +72,7 @@ def discard(server: Server, name: str) -> str:
     try:
         with (server.open_as_administrator or server.open_database)(name) as connection:
             release(connection)
-    except (IacallsError, psycopg.Error):
+    except IacallsError:
         return reason
     return drop_database(server.maintenance, name, force=True)
 
@@ -123,8 +122,7 @@ def create_empty(
     if owner:
         statement += sql.SQL(" OWNER {}").format(sql.Identifier(owner))
     if "encoding" not in facts:
-        with database_errors():
-            maintenance.execute(statement)
+        maintenance.execute(statement)
         return []
     encoded = statement + sql.SQL(" ENCODING {}").format(sql.Literal(facts["encoding"]))
     has_providers = maintenance.info.server_version // 10_000 >= PROVIDER_MAJOR
@@ -142,14 +140,11 @@ def create_empty(
     for number, option in enumerate(options, 1):
         try:
             maintenance.execute(option)
-        except (psycopg.errors.WrongObjectType, psycopg.errors.InvalidParameterValue,
-                psycopg.errors.UndefinedObject, psycopg.errors.FeatureNotSupported,
-                psycopg.errors.SyntaxError) as error:  # fmt: skip
-            if number == len(options):
-                raise DatabaseError(f"cannot create a database: {error.diag.message_primary}") from None
-        except psycopg.Error:
-            with database_errors():
+        except DatabaseError as error:
+            if error.sqlstate not in NO_SUCH_LOCALE:
                 raise
+            if number == len(options):
+                raise DatabaseError(f"cannot create a database: {error.message}") from None
         else:
             return [] if number == 1 else [f"text is ordered by this server's locale, not by {facts['collate']}"]
     return []
@@ -186,7 +181,7 @@ def create_extensions(server: Server, name: str, plan: RestorePlan) -> frozenset
     with server.open_as_administrator(name) as connection:
         for statement in wanted:
             schema = schema_of_extension(statement)
-            with suppress(psycopg.Error):  # missing here: the restore names it
+            with suppress(DatabaseError):  # missing here: the restore names it
                 if not schema.startswith("pg_"):
                     connection.execute(
                         sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(

@@ -7,11 +7,10 @@ names without their schema, and the restore fails, with pg_restore and psql as w
 
 from dataclasses import dataclass
 
-import psycopg
-
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import UNDEFINED
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import UNDEFINED
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.queries import load_query
 
 
@@ -44,6 +43,6 @@ def has_unknown_names(connection: Connection, function: int) -> bool:
     try:
         with connection.transaction():
             connection.execute("SELECT pg_catalog.fmgr_sql_validator(%s)", [function])
-    except psycopg.Error as error:
+    except DatabaseError as error:
         return error.sqlstate in UNDEFINED
     return False

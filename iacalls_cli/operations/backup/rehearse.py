@@ -4,13 +4,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors, is_connection_loss, translate
 from iacalls_cli.database.rows import fetch, stream
-from iacalls_cli.errors import IacallsError
+from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.catalog import load_catalog
 from iacalls_cli.operations.backup.compatibility import STAND_IN_FUNCTIONS
 from iacalls_cli.operations.backup.dump import Progress
@@ -84,8 +82,7 @@ def compare_large_objects(connection: Connection, manifest: Manifest) -> str:
     """Whether as many large objects came back."""
     if manifest.contents == "schema":
         return ""
-    with database_errors():
-        row = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone()
+    row = connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone()
     found = row[0] if row else 0
     return "" if found == manifest.large_objects else f"{found} came back of {manifest.large_objects}"
 
@@ -124,10 +121,8 @@ def fire_triggers(connection: Connection) -> Iterator[str]:
     for row in fetch(connection, load_query("backup/touched-tables")):
         try:
             has_acted = any(touch_row(connection, row["schema"], row["name"], value) for value in UPDATES)
-        except psycopg.Error as error:
-            if is_connection_loss(error):
-                raise translate(error) from error  # says nothing of the backup
-            yield f"{row['name']} cannot be updated: {error.diag.message_primary}"
+        except DatabaseError as error:
+            yield f"{row['name']} cannot be updated: {error.message}"
             continue
         if not has_acted:
             yield f"the trigger of {row['name']} does not set updated_at"

@@ -11,11 +11,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import psycopg
-
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import OBJECT_IN_USE
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.db.temporary import rename_database, shortened
 from iacalls_cli.queries import load_query
@@ -83,8 +81,8 @@ def copy_settings(maintenance: Connection, old: str, new: str) -> list[str]:
     for row in fetch(maintenance, load_query("backup/database-settings"), {"name": old, "new": new}):
         try:
             maintenance.execute(row["statement"])
-        except psycopg.Error as error:
-            refused.append(f"not taken over: {row['statement']} ({error.diag.message_primary})")
+        except DatabaseError as error:
+            refused.append(f"not taken over: {row['statement']} ({error.message})")
     return refused
 
 
@@ -106,12 +104,11 @@ def swap(maintenance: Connection, ender: Connection, database: str, new: str, ke
                     rename_database(maintenance, database, kept)
                     rename_database(maintenance, new, database)
                 return
-            except psycopg.errors.ObjectInUse:
+            except DatabaseError as error:
+                if error.sqlstate != OBJECT_IN_USE:
+                    raise
                 if time.monotonic() > deadline:
                     raise still_open(ender, database) from None
-            except psycopg.Error:
-                with database_errors():
-                    raise
     finally:
         done.set()
         helper.join()
@@ -123,7 +120,7 @@ def end_sessions(ender: Connection, databases: tuple[str, ...], done: threading.
         try:
             for database in databases:
                 fetch(ender, load_query("backup/end-sessions"), {"name": database})
-        except (IacallsError, psycopg.Error):  # one that we may not end: told when the time is up
+        except IacallsError:  # one that we may not end: told when the time is up
             pass
         done.wait(TRY_SECONDS)
 

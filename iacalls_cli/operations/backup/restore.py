@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
-
 from iacalls_cli.database.connection import Connection, Limits, apply_settings
-from iacalls_cli.database.failures import UNDEFINED, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import UNDEFINED
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.compatibility import (
     TIMEOUT_MAJOR,
@@ -92,14 +90,13 @@ def restored_database(
         if reason := discard(server, leftover):
             restored.notes.append(f"the database {leftover}, left by an earlier run, could not be dropped: {reason}")
     try:
-        with database_errors():
-            encoding = foreign_encoding(server, unfinished, plan)
-            notes = create_empty(server.maintenance, unfinished, plan.dump, like, server.owner, encoding)
-            beforehand = create_extensions(server, unfinished, plan)
-            with server.open_database(unfinished) as connection:
-                fill(connection, server, plan, restored, beforehand, progress)
-            restored.notes[:0] = notes
-            yield restored
+        encoding = foreign_encoding(server, unfinished, plan)
+        notes = create_empty(server.maintenance, unfinished, plan.dump, like, server.owner, encoding)
+        beforehand = create_extensions(server, unfinished, plan)
+        with server.open_database(unfinished) as connection:
+            fill(connection, server, plan, restored, beforehand, progress)
+        restored.notes[:0] = notes
+        yield restored
     finally:
         reason = discard(server, unfinished)
         if reason and server.maintenance.closed:
@@ -130,8 +127,8 @@ def discard_anew(server: Server, name: str, home: str) -> str:
         try:
             with server.open_database(home) as maintenance:
                 return drop_database(maintenance, name, force=True)
-        except (IacallsError, psycopg.Error) as error:
-            reason = error.message if isinstance(error, IacallsError) else LOST
+        except IacallsError as error:
+            reason = error.message
         time.sleep(RESTART_PAUSE)
     return reason
 
@@ -181,9 +178,8 @@ def fill(
 
 def reset_session(connection: Connection) -> None:
     """Undo what a dump's own SET statements left in the session."""
-    with database_errors():
-        connection.execute("SET client_encoding = 'UTF8'; SET row_security = on")
-        apply_settings(connection, read_only=False, limits=LIMITS)
+    connection.execute("SET client_encoding = 'UTF8'; SET row_security = on")
+    apply_settings(connection, read_only=False, limits=LIMITS)
 
 
 def run(dump_filter: DumpFilter, chunks: Iterable[bytes], apply: StatementFilter | None = None) -> None:
@@ -219,8 +215,7 @@ def explain(error: IacallsError, compatibility: Compatibility, plan: RestorePlan
 
 def is_undefined(error: IacallsError) -> bool:
     """Whether an error says that a name was not found."""
-    state = error.sqlstate if isinstance(error, DatabaseError) else ""
-    return state in UNDEFINED or (not state and "does not exist" in error.message)
+    return error.sqlstate in UNDEFINED or (not error.sqlstate and "does not exist" in error.message)
 
 
 def behind_notes(connection: Connection) -> list[str]:
@@ -233,11 +228,10 @@ def analyze(connection: Connection) -> list[str]:
     """Have the planner's statistics made; returns why that failed, which costs no row."""
     try:
         connection.execute("ANALYZE")
-    except psycopg.Error as error:
+    except DatabaseError as error:
         if error.sqlstate not in UNDEFINED:
-            with database_errors():
-                raise
-        return [f"ANALYZE failed, run it in the restored database: {error.diag.message_primary}"]
+            raise
+        return [f"ANALYZE failed, run it in the restored database: {error.message}"]
     return []
 
 

@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.db.temporary import drop_database
@@ -58,7 +56,7 @@ def restricted_role(maintenance: Connection, data_bytes: int, limit_seconds: flo
     done = threading.Event()
     watch = threading.Thread(target=end_when_late, args=(maintenance, role, limit_seconds, done), daemon=True)
     fetch(maintenance, load_query("backup/role-lock"), {"role": role.name})
-    with database_errors(), maintenance.transaction():
+    with maintenance.transaction():
         maintenance.execute(
             sql.SQL(
                 "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {}"
@@ -93,7 +91,7 @@ def end_when_late(maintenance: Connection, role: RestrictedRole, limit: float, d
     while not done.is_set():
         try:
             fetch(maintenance, load_query("backup/end-role-sessions"), {"role": role.name})
-        except (IacallsError, psycopg.Error):  # the restore itself says that the server is gone
+        except IacallsError:  # the restore itself says that the server is gone
             return
         done.wait(LOOK_SECONDS)
 
@@ -108,5 +106,5 @@ def drop_role(maintenance: Connection, name: str) -> None:
     """Drop a role of ours and what it still owns; one that cannot be dropped goes with the next restore test."""
     for row in fetch(maintenance, load_query("backup/role-databases"), {"role": name}):
         drop_database(maintenance, row["name"], force=True)
-    with suppress(psycopg.Error):
+    with suppress(IacallsError):
         maintenance.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))

@@ -8,14 +8,13 @@ from psycopg import pq
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.extended import copy_alone, execute_alone, has_standard_strings, text_encoding
-from iacalls_cli.database.failures import translate
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.forms import is_copy_from_stdin, names_of
 from iacalls_cli.operations.backup.script import Script, StatementFilter, Syntax
 from iacalls_cli.operations.backup.statement import Statement
 
 # Whether a restore goes on after what the server said to a statement.
-Pardons = Callable[[bytes, psycopg.Error], bool]
+Pardons = Callable[[bytes, DatabaseError], bool]
 Execute = Callable[[bytes], object]
 # What the server quotes in its messages: names, and values that it cannot read.
 QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"', re.DOTALL)
@@ -37,7 +36,7 @@ class SessionSyntax(Syntax):
         return self.pgconn.parameter_status(b"client_encoding") or b"UTF8"
 
 
-def never(statement: bytes, error: psycopg.Error) -> bool:
+def never(statement: bytes, error: DatabaseError) -> bool:
     """Every error ends the restore."""
     return False
 
@@ -72,7 +71,7 @@ def run_script(
                 copy_alone(connection, wanted, rows)
             else:
                 run(wanted)
-        except psycopg.Error as error:
+        except DatabaseError as error:
             if not pardons(statement, error):
                 raise failure(error, read_statement(connection, statement)) from error
         pass_over(rows)
@@ -114,18 +113,17 @@ def is_copy(connection: Connection, text: bytes) -> bool:
     return statement.command == "COPY" and is_copy_from_stdin(statement)
 
 
-def failure(error: psycopg.Error, statement: Statement) -> IacallsError:
+def failure(error: DatabaseError, statement: Statement) -> DatabaseError:
     """Return the error of a statement, named by its kind and object; never with a value in it."""
-    problem = translate(error)
-    if isinstance(problem, DatabaseError):
-        problem.message = f"{without_values(problem.message, statement)} (in: {statement})"
-        problem.hint = without_values(problem.hint, statement)
-    return problem
+    message = f"{without_values(error.message, statement)} (in: {statement})"
+    return DatabaseError(message, without_values(error.hint, statement), error.sqlstate)
 
 
-def error_words(error: psycopg.Error, statement: Statement) -> str:
+def error_words(error: DatabaseError, statement: Statement) -> str:
     """Return what the server says of an error of a statement, never with a value in it."""
-    return without_values(error.diag.message_primary or str(error), statement)
+    cause = error.__cause__
+    words = cause.diag.message_primary if isinstance(cause, psycopg.Error) else ""
+    return without_values(words or error.message, statement)
 
 
 def without_values(message: str, statement: Statement) -> str:

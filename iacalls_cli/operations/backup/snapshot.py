@@ -9,8 +9,8 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import describe, fetch
+from iacalls_cli.database.sqlstates import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.manifest import TableRows
 from iacalls_cli.operations.db.row_count import count_rows
@@ -19,7 +19,6 @@ from iacalls_cli.text import relation_name
 
 NAMED_RELATIONS = 5
 LOCKED_AT_ONCE = 500
-LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def require_privileges(source: Source, role: str) -> None:
     raise DatabaseError(
         f"the role {role} cannot dump {source.facts['name']}: it lacks {named}{more}",
         hint,
-        INSUFFICIENT_RIGHT,
+        INSUFFICIENT_PRIVILEGE,
     )
 
 
@@ -88,9 +87,8 @@ def named_lock_waits(connection: Connection, lock_wait: str) -> Iterator[None]:
     try:
         yield
     except IacallsError as error:
-        state = error.sqlstate if isinstance(error, DatabaseError) else ""
         # pg_dump limits only its wait for locks, and no other statement.
-        if state != LOCK_NOT_AVAILABLE and "canceling statement due to statement timeout" not in error.message:
+        if error.sqlstate != LOCK_NOT_AVAILABLE and "canceling statement due to statement timeout" not in error.message:
             raise
         held = ", ".join(
             f"{row['relation']} ({row['session']})"
@@ -121,7 +119,7 @@ def exported_snapshot(connection: Connection, lock_wait: str) -> Iterator[tuple[
 
     It stays open for as long as the block.
     """
-    with database_errors(), plain_interrupts(), connection.transaction():
+    with plain_interrupts(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         for name, value in (
             ("idle_in_transaction_session_timeout", "0"),
@@ -143,14 +141,12 @@ def lock_tables(connection: Connection, source: Source) -> None:
     tables = [sql.Identifier(table.schema, table.name) for table in source.tables]
     for start in range(0, len(tables), LOCKED_AT_ONCE):
         some = sql.SQL(", ONLY ").join(tables[start : start + LOCKED_AT_ONCE])
-        with database_errors():
-            connection.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(some))
+        connection.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(some))
 
 
 def count_table(connection: Connection, relation: Relation) -> TableRows:
     """A table's rows in the session's snapshot; raises `DatabaseError` where they cannot be counted."""
-    with database_errors():
-        counted = count_rows(connection, relation.schema, relation.name)
+    counted = count_rows(connection, relation.schema, relation.name)
     if counted.rows is None:
         raise DatabaseError(f"the rows of {relation} cannot be counted: {counted.reason}")
     return TableRows(relation.schema, relation.name, counted.rows, relation.bytes)
@@ -163,7 +159,7 @@ def migration_head(connection: Connection, source: Source) -> str | None:
     try:
         with connection.transaction():
             row = connection.execute("SELECT max(version)::text FROM public.schema_migrations").fetchone()
-    except psycopg.Error:  # another tool's table of that name
+    except DatabaseError:  # another tool's table of that name
         return None
     return row[0] if row else None
 
@@ -183,8 +179,7 @@ def working_reports(connection: Connection) -> tuple[str, ...]:
 
 def copied_rows(connection: Connection, application: str) -> dict[tuple[str, str], int]:
     """How many rows the dump's sessions have copied of the tables they are at."""
-    with database_errors():
-        # Within a transaction the server would show what it showed at first.
-        connection.execute("SELECT pg_stat_clear_snapshot()")
+    # Within a transaction the server would show what it showed at first.
+    connection.execute("SELECT pg_stat_clear_snapshot()")
     rows = fetch(connection, load_query("backup/copy-progress"), {"application": application})
     return {(row["schema"], row["name"]): row["rows"] for row in rows}

@@ -11,15 +11,14 @@ from itertools import chain
 from itertools import count as count_from
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import SAFE_PATH, Connection
 from iacalls_cli.database.extended import python_encoding, text_encoding
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.programs import Client
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import APPLICATION_PATH
+from iacalls_cli.database.sqlstates import INSUFFICIENT_PRIVILEGE
 from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
 from iacalls_cli.operations.backup.contents import (
     archive_script,
@@ -123,7 +122,7 @@ def restore_beside(
             return statement.text[:start] + moved + statement.text[end:]
         return reading_of(connection, statement) if is_reading(statement) else None
 
-    with database_errors(), connection.transaction():
+    with connection.transaction():
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(side)))
         run_script(connection, script_of(client, dump, archive, selection.wanted), apply)
         filling.stop(connection)
@@ -186,7 +185,7 @@ def restore_rows(
         # Large objects are of no table that could be named.
         return text if call and call["function"] in LARGE_OBJECT_CALLS and not selection.wanted else None
 
-    with database_errors(), connection.transaction():
+    with connection.transaction():
         run_script(connection, script_of(client, dump, archive, selection.wanted, "--data-only"), apply)
         filling.stop(connection)
         selection.require_all(dump)
@@ -314,13 +313,13 @@ def require_empty_table(connection: Connection, schema: str, name: str) -> None:
         query = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(sql.Identifier(schema, name))
         try:
             row = connection.execute(query).fetchone()
-        except psycopg.errors.InsufficientPrivilege as error:
-            if "row-level security" not in (error.diag.message_primary or ""):
+        except DatabaseError as error:
+            if error.sqlstate != INSUFFICIENT_PRIVILEGE or "row-level security" not in error.message:
                 raise
             raise DatabaseError(
                 f"row security of {relation_name(schema, name)} applies to this role: is it empty?",
                 "use a role with BYPASSRLS; or, as the table's owner, ALTER TABLE … NO FORCE ROW LEVEL SECURITY",
-                INSUFFICIENT_RIGHT,
+                INSUFFICIENT_PRIVILEGE,
             ) from None
     if row is None or row[0]:
         raise IacallsError(
@@ -355,12 +354,14 @@ def disable_hooks(connection: Connection, schema: str, name: str) -> Iterator[Ch
         alter = sql.SQL("ALTER TABLE {} ").format(table)
         try:
             connection.execute(alter + sql.SQL("DISABLE") + hook)
-        except psycopg.errors.InsufficientPrivilege:
+        except DatabaseError as error:
+            if error.sqlstate != INSUFFICIENT_PRIVILEGE:
+                raise
             named = ", ".join(f"{one['kind'].lower()} {one['name']}" for one in hooks)
             raise DatabaseError(
                 f"{relation_name(schema, name)} has {named}, which would change or copy the rows that come back",
                 "only the table's owner may disable them: connect as the owner",
-                INSUFFICIENT_RIGHT,
+                INSUFFICIENT_PRIVILEGE,
             ) from None
         yield (alter + hook).as_bytes(connection), alter + sql.SQL(ENABLE[row["state"]]) + hook
 

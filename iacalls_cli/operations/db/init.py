@@ -7,8 +7,8 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import DUPLICATE_DATABASE, INSUFFICIENT_PRIVILEGE, UNIQUE_VIOLATION
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.temporary import INIT, drop_database, lock_creation, rename_database
 from iacalls_cli.operations.users import hash_password, hide_parameters
@@ -39,12 +39,11 @@ def create_database(
     lock_creation(maintenance, name)
     unfinished = INIT.new_name(name)
     try:
-        with database_errors():
-            # template0 holds nothing of the site's own, and takes every encoding.
-            statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
-            maintenance.execute(statement.format(sql.Identifier(unfinished)))
+        # template0 holds nothing of the site's own, and takes every encoding.
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
+        maintenance.execute(statement.format(sql.Identifier(unfinished)))
     except DatabaseError as error:
-        if error.sqlstate != INSUFFICIENT_RIGHT:
+        if error.sqlstate != INSUFFICIENT_PRIVILEGE:
             raise
         role = maintenance.info.user
         raise DatabaseError(
@@ -58,7 +57,7 @@ def create_database(
         rename_database(maintenance, unfinished, name)
     except BaseException as error:
         drop_database(maintenance, unfinished)
-        if isinstance(error, psycopg.errors.DuplicateDatabase | psycopg.errors.UniqueViolation):
+        if isinstance(error, DatabaseError) and error.sqlstate in (DUPLICATE_DATABASE, UNIQUE_VIOLATION):
             raise DatabaseError(
                 f"another session has just created the database {name}, nothing was changed", "see `iacalls db verify`"
             ) from None
@@ -91,7 +90,7 @@ def require_privileges(connection: Connection) -> None:
         raise DatabaseError(
             f"the role {rights['role']} lacks the right CREATE on schema public of {connection.info.dbname}",
             f"connect as the owner {rights['owner']}, or: GRANT CREATE ON SCHEMA public TO {rights['role']}",
-            INSUFFICIENT_RIGHT,
+            INSUFFICIENT_PRIVILEGE,
         )
 
 

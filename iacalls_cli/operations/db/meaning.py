@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.catalog import Catalogue, ObjectKey, normalise
 
 STRING = r"'(?:[^']|'')*'"
@@ -146,6 +147,8 @@ def evaluate(connection: Connection, statement: sql.Composed) -> bool | None:
     try:
         with connection.transaction(force_rollback=True):
             row = connection.execute(statement).fetchone()
-    except (psycopg.DataError, psycopg.ProgrammingError):
+    except DatabaseError as error:
+        if not isinstance(error.__cause__, psycopg.DataError | psycopg.ProgrammingError):
+            raise
         return None
     return row[0] if row else None

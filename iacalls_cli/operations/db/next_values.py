@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.catalog import LAST_INTEGER, Catalogue, ObjectKey
 from iacalls_cli.operations.db.compare import Difference
 from iacalls_cli.operations.db.row_count import make_strict, plans_foreign_code, raise_if_unavoidable
@@ -60,7 +60,7 @@ def read_values(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> di
         with connection.transaction(force_rollback=True):
             make_strict(connection)
             answers = connection.execute(sql.SQL(" UNION ALL ").join(statements)).fetchall()
-    except psycopg.Error as error:
+    except DatabaseError as error:
         raise_if_unavoidable(error)
         return {}
     return {int(number): (int(next_value), taken) for number, next_value, taken in answers}

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.catalog import Catalogue, ObjectKey
 from iacalls_cli.operations.db.compare import Difference
 from iacalls_cli.operations.db.row_count import plans_foreign_code, raise_if_unavoidable, select_count
@@ -31,7 +31,7 @@ NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision
 def find_obstacles(connection: Connection, differences: Iterable[Difference], found: Catalogue) -> list[Difference]:
     """Return the differences, each with what stands against mending it; only reads.
 
-    Raises psycopg's errors for cancellations, lock time-outs and lost connections.
+    Raises `IacallsError` for cancellations, lock time-outs and lost connections.
     """
     known = list(differences)
     return [obstructed(connection, one, found) if one.verdict == "problem" else one for one in known]
@@ -168,6 +168,6 @@ def count(connection: Connection, relation: str, statement: sql.Composed) -> int
         return 0
     try:
         return select_count(connection, statement)
-    except psycopg.Error as error:
+    except DatabaseError as error:
         raise_if_unavoidable(error)
         return 0

@@ -9,12 +9,12 @@ superuser's nightly backup run a program that way.
 
 from dataclasses import dataclass
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import SAFE_PATH, Connection
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, first_line
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import INSUFFICIENT_PRIVILEGE
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.queries import load_query
 
 ROW_SECURITY = "row security"
@@ -37,19 +37,19 @@ def count_rows(connection: Connection, schema: str, name: str) -> RowCount:
     Within a transaction the count is of its snapshot; the transaction stays usable, its settings
     stay as they are, and the locks of the count are released. A count that cannot be planned, or
     would run another role's functions when it is, is taken by COPY, which plans nothing and runs no
-    code but the output function of one column's type. Raises psycopg's errors for lock time-outs,
+    code but the output function of one column's type. Raises `IacallsError` for lock time-outs,
     cancellations and lost connections.
     """
     table = sql.Identifier(schema, name)
     if not plans_foreign_code(connection, schema, name):
         try:
             return RowCount(select_count(connection, sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(table)))
-        except psycopg.Error as error:
+        except DatabaseError as error:
             raise_if_unavoidable(error)
     # Not within the block above: there psycopg would show the first error as the cause of the next.
     try:
         return RowCount(copy_count(connection, schema, name))
-    except psycopg.Error as error:
+    except DatabaseError as error:
         raise_if_unavoidable(error)
         return RowCount(None, reason_of(connection, error, schema, name))
 
@@ -110,16 +110,16 @@ def make_strict(connection: Connection) -> None:
     )
 
 
-def raise_if_unavoidable(error: psycopg.Error) -> None:
+def raise_if_unavoidable(error: DatabaseError) -> None:
     """Raise `error` again if another way of counting would not help."""
-    if error.sqlstate is None or error.sqlstate.startswith(UNAVOIDABLE):
+    if not error.sqlstate or error.sqlstate.startswith(UNAVOIDABLE):
         raise error
 
 
-def reason_of(connection: Connection, error: psycopg.Error, schema: str, name: str) -> str:
+def reason_of(connection: Connection, error: DatabaseError, schema: str, name: str) -> str:
     """Return why a table cannot be counted."""
-    if error.sqlstate == INSUFFICIENT_RIGHT:
+    if error.sqlstate == INSUFFICIENT_PRIVILEGE:
         rows = fetch(connection, load_query("db/is-row-security-active"), {"schema": schema, "name": name})
         if rows and rows[0]["is_active"]:
             return ROW_SECURITY
-    return error.diag.message_primary or first_line(str(error))
+    return error.message

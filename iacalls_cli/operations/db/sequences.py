@@ -5,12 +5,11 @@ Never back: an id that was given once, to a row that is gone or not yet committe
 
 from dataclasses import dataclass
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.row_count import plans_foreign_code
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
@@ -57,7 +56,7 @@ def find_behind(connection: Connection) -> list[BehindSequence]:
         try:
             with connection.transaction():
                 found = connection.execute(statement).fetchone()
-        except psycopg.Error:
+        except DatabaseError:
             continue
         if found:
             table = row["table_schema"], row["table_name"]
@@ -72,19 +71,18 @@ def carry_sequences(source: Connection, target: Connection) -> list[str]:
     no next value there stays: inserts would fail. Returns what was done, a line each.
     """
     notes = []
-    with database_errors():
-        for row in fetch(source, load_query("db/sequence-values")):
-            if row["is_at_end"]:
-                notes.append(f"the sequence {row['name']} is at its end, and stays where the backup says")
-            elif move_sequence(target, row["name"], row["value"], is_called=True):
-                notes.append(f"the sequence {row['name']} goes on from {row['value']}, as in the replaced database")
+    for row in fetch(source, load_query("db/sequence-values")):
+        if row["is_at_end"]:
+            notes.append(f"the sequence {row['name']} is at its end, and stays where the backup says")
+        elif move_sequence(target, row["name"], row["value"], is_called=True):
+            notes.append(f"the sequence {row['name']} goes on from {row['value']}, as in the replaced database")
     return notes
 
 
 def move_sequence(connection: Connection, name: str, value: int, *, is_called: bool) -> bool:
     """Move a sequence to where a dump says it was, where that is further on than it is.
 
-    `name` is quoted as SQL needs it; psycopg's errors come out as they are. Returns whether it was moved.
+    `name` is quoted as SQL needs it. Returns whether it was moved.
     """
     is_moved = False
     for row in fetch(connection, load_query("db/find-sequence"), {"name": name}):

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.row_count import (
     RowCount,
     count_tree,
@@ -52,8 +51,7 @@ def list_relations(connection: Connection, *, estimate: bool = False) -> list[Re
     """
     found = fetch(connection, load_query("db/relations"))
     to_count = [row["name"] for row in found if row["is_countable"] and not (estimate and is_large(row))]
-    with database_errors():
-        counts = count_tables(connection, to_count)
+    counts = count_tables(connection, to_count)
     return [relation_of(row, counts.get(row["name"])) for row in found]
 
 
@@ -74,7 +72,7 @@ def is_large(row: dict[str, Any]) -> bool:
 
 
 def count_tables(connection: Connection, names: Sequence[str]) -> dict[str, RowCount]:
-    """Count the rows of tables of schema public in one snapshot; raises psycopg's errors."""
+    """Count the rows of tables of schema public in one snapshot; raises `IacallsError`."""
     counted: dict[str, RowCount] = {}
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -97,6 +95,6 @@ def count_together(connection: Connection, names: Sequence[str]) -> list[RowCoun
     )
     try:
         return [RowCount(rows) for rows in select_counts(connection, sql.SQL("SELECT {}").format(counts))]
-    except psycopg.Error as error:
+    except DatabaseError as error:
         raise_if_unavoidable(error)
     return [count_tree(connection, "public", name) for name in names]

@@ -5,12 +5,11 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import DatabaseError
+from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError
 from iacalls_cli.queries import load_query
 
 NAME_BYTES = 63  # PostgreSQL cuts longer names
@@ -78,18 +77,20 @@ def drop_database(maintenance: Connection, name: str, *, force: bool = False) ->
     statement = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
     if force:
         # Its owner may have made it a template, which cannot be dropped.
-        with suppress(psycopg.Error):
+        with suppress(IacallsError):
             maintenance.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(sql.Identifier(name)))
         # Refused where an autovacuum worker is in it; without the option the server ends that one itself.
-        with suppress(psycopg.Error):
+        with suppress(IacallsError):
             maintenance.execute(statement + sql.SQL(" WITH (FORCE)"))
     try:
         maintenance.execute(statement)
-    except psycopg.Error as error:
-        return error.diag.message_primary or LOST
+    except DatabaseError as error:
+        return error.message
+    except ConnectionFailed:
+        return LOST
     return ""
 
 
 def rename_database(maintenance: Connection, old: str, new: str) -> None:
-    """Give a database another name; psycopg's errors come out as they are."""
+    """Give a database another name; raises `DatabaseError`."""
     maintenance.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))

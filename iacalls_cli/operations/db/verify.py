@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.db.catalog import Catalogue, ObjectKey, expected_catalog
@@ -56,10 +55,9 @@ def verify_database(connection: Connection, *, estimate: bool = False) -> Verifi
     Raises `DatabaseError` or `ConnectionFailed`.
     """
     expected = expected_catalog()
-    with database_errors():
-        found = read_same(connection, expected, read_catalog(connection))
-        differences = [*compare(expected, found), *find_next_values(connection, expected)]
-        differences = sort_differences(find_obstacles(connection, differences, found))
+    found = read_same(connection, expected, read_catalog(connection))
+    differences = [*compare(expected, found), *find_next_values(connection, expected)]
+    differences = sort_differences(find_obstacles(connection, differences, found))
     findings = [finding_of(difference) for difference in differences]
     relations = {relation.name: relation for relation in list_relations(connection, estimate=estimate)}
     findings += find_default_passwords(connection)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 from iacalls_cli.database.connection import SAFE_PATH, Connection
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import UNDEFINED
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.maintain.locks import set_limit
 from iacalls_cli.queries import load_query
@@ -17,7 +18,6 @@ from iacalls_cli.queries import load_query
 # From this version on the server chooses the path itself.
 OWN_PATH_VERSION = 170_000
 # A table, type, function or schema that does not exist, by its SQLSTATE.
-NOT_FOUND = ("42P01", "42704", "42883", "3F000", "42703")
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def index_path(connection: Connection) -> Iterator[None]:
 
 def explain_missing_name(connection: Connection, table: int, error: DatabaseError) -> str:
     """The reason why an index function failed that did not find a name; '' for another error."""
-    if error.sqlstate not in NOT_FOUND:
+    if error.sqlstate not in UNDEFINED:
         return ""
     try:
         found = fetch(connection, load_query("maintain/index-functions"), {"oid": table})

@@ -9,17 +9,14 @@ from typing import Any
 import psycopg
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import CANCELLED, DEADLOCK, LOCK_NOT_AVAILABLE
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.queries import load_query
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 1.0
 NAMED_HOLDERS = 3
-LOCK_NOT_AVAILABLE = "55P03"
-DEADLOCK = "40P01"
-CANCELLED = "57014"
 # A client that is killed says no farewell: the server looks after it while it works for it.
 CLIENT_CHECK = "2s"
 
@@ -45,10 +42,9 @@ def without_timeouts(connection: Connection, lock_timeout: str | None = None) ->
     }
     if lock_timeout is not None:
         limits["lock_timeout"] = lock_timeout
-    with database_errors():
-        before = connection.execute(
-            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [list(limits)]
-        ).fetchall()
+    before = connection.execute(
+        "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [list(limits)]
+    ).fetchall()
     for name, _ in before:
         # Not every system can tell the server that a client is gone.
         with suppress(*([DatabaseError] if name == "client_connection_check_interval" else [])):
@@ -63,8 +59,7 @@ def without_timeouts(connection: Connection, lock_timeout: str | None = None) ->
 
 def set_limit(connection: Connection, name: str, value: str) -> None:
     """Set one setting of a session."""
-    with database_errors():
-        connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+    connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
 
 
 def try_for_lock(action: Callable[[], None], pause: Pause = time.sleep, cancelled_for: CancelledFor = nobody) -> None:
@@ -75,8 +70,7 @@ def try_for_lock(action: Callable[[], None], pause: Pause = time.sleep, cancelle
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with database_errors():
-                action()
+            action()
         except DatabaseError as error:
             is_passing = error.sqlstate in (LOCK_NOT_AVAILABLE, DEADLOCK)
             is_passing = is_passing or (error.sqlstate == CANCELLED and cancelled_for() != "")

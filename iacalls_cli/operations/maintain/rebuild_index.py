@@ -8,16 +8,19 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import (
+    CANCELLED,
+    DEADLOCK,
+    INSUFFICIENT_PRIVILEGE,
+    LOCK_NOT_AVAILABLE,
+    UNIQUE_VIOLATION,
+)
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
 from iacalls_cli.operations.maintain.indexes import IndexState
 from iacalls_cli.operations.maintain.locks import (
     ATTEMPTS,
-    CANCELLED,
-    DEADLOCK,
-    LOCK_NOT_AVAILABLE,
     lock_problem,
     name_lock_holders,
     try_for_lock,
@@ -31,7 +34,6 @@ ORDINARY_TABLE = "r"
 WAITED = "waited "
 # How a problem begins that no later attempt solves.
 DUPLICATES = "rows have the same"
-UNIQUE_VIOLATION = "23505"
 # The detail of such an error in any language: the columns of the key, and its values.
 DUPLICATED = re.compile(r"[^(]*(\(.*?\))=\(", re.DOTALL)
 
@@ -108,7 +110,7 @@ def rebuild(worker: Worker[IndexState], index: IndexState, wait: str) -> tuple[s
         holders = name_lock_holders(connection, index.table_oid)
         return lock_problem(error, holders, worker.cancelled_for()), False
     try:
-        with without_timeouts(connection, wait), index_path(connection), database_errors():
+        with without_timeouts(connection, wait), index_path(connection):
             connection.execute(statement)
     except DatabaseError as error:
         if error.sqlstate == LOCK_NOT_AVAILABLE:
@@ -140,10 +142,10 @@ def require_lock(connection: Connection, index: IndexState) -> None:
         return  # nothing else can be locked by name
     table = sql.Identifier(index.table_schema, index.table_name)
     try:
-        with database_errors(), connection.transaction():
+        with connection.transaction():
             connection.execute(sql.SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE").format(table))
     except DatabaseError as error:
-        if error.sqlstate != INSUFFICIENT_RIGHT:  # an owner can revoke that from himself, and still reindex
+        if error.sqlstate != INSUFFICIENT_PRIVILEGE:  # an owner can revoke that from himself, and still reindex
             raise
 
 

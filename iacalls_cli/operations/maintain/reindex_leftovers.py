@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import UNDEFINED_OBJECT
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.indexes import IndexState, read_indexes
 from iacalls_cli.operations.maintain.locks import Pause, lock_problem, name_lock_holders, try_for_lock, without_timeouts
 from iacalls_cli.queries import load_query
 
-UNDEFINED = "42704"
 # Of the 63 bytes of a name, what a suffix like _ccnew12 always leaves of it.
 STEM_BYTES = 50
 # How often and how long apart we look whether a session that was ended is gone.
@@ -56,14 +55,13 @@ def drop_leftover(connection: Connection, index: IndexState, pause: Pause) -> st
         now = fetch(connection, load_query("maintain/index"), {"schema": index.schema, "name": index.name})
         # Another index may have that name by now.
         if now and now[0]["oid"] == index.oid and not now[0]["is_valid"]:
-            with database_errors():
-                connection.execute(statement)
+            connection.execute(statement)
 
     try:
         with without_timeouts(connection):
             try_for_lock(drop, pause)
     except DatabaseError as error:
-        if error.sqlstate == UNDEFINED:
+        if error.sqlstate == UNDEFINED_OBJECT:
             return ""
         return lock_problem(error, name_lock_holders(connection, index.table_oid, is_exclusive=True))
     return ""

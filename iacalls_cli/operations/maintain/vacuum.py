@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT
+from iacalls_cli.database.sqlstates import INSUFFICIENT_PRIVILEGE
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.tables import TableState, by_need, find_tables, leaves, read_tables
 from iacalls_cli.operations.maintain.vacuum_table import VacuumResult, vacuum_table
@@ -51,7 +51,7 @@ def not_permitted_reason(connection: Connection, action: str, not_permitted: Seq
     return DatabaseError(
         f"the role {connection.info.user} may {action} {named}",
         f"{action} as the tables' owner, or with a role that was granted MAINTAIN (PostgreSQL 17)",
-        INSUFFICIENT_RIGHT,
+        INSUFFICIENT_PRIVILEGE,
     )
 
 
@@ -85,7 +85,7 @@ def run_vacuum(
         yield result
     for table in plan.not_permitted:
         problem = f"the role {watcher.info.user} may not vacuum it"
-        yield VacuumResult(table.schema, table.name, "skipped", problem=problem, sqlstate=INSUFFICIENT_RIGHT)
+        yield VacuumResult(table.schema, table.name, "skipped", problem=problem, sqlstate=INSUFFICIENT_PRIVILEGE)
 
 
 class Bars:

@@ -3,12 +3,11 @@
 import time
 from dataclasses import dataclass
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import INSUFFICIENT_RIGHT, database_errors
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import INSUFFICIENT_PRIVILEGE, UNDEFINED_TABLE
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
 from iacalls_cli.operations.maintain.locks import (
@@ -97,11 +96,11 @@ def vacuum_table(
     found = fetch(connection, load_query("maintain/relation"), {"schema": schema, "name": name})
     if not found:
         problem = f"there is no table {relation_name(schema, name)} any more"
-        return VacuumResult(schema, name, "failed", problem=problem, sqlstate="42P01")
+        return VacuumResult(schema, name, "failed", problem=problem, sqlstate=UNDEFINED_TABLE)
     oid = found[0]["oid"]
     if not found[0]["is_allowed"]:  # VACUUM itself would only warn
         problem = f"the role {connection.info.user} may not vacuum it"
-        return VacuumResult(schema, name, "skipped", problem=problem, sqlstate=INSUFFICIENT_RIGHT)
+        return VacuumResult(schema, name, "skipped", problem=problem, sqlstate=INSUFFICIENT_PRIVILEGE)
     options = sql.SQL("FULL, ANALYZE" if is_full else "ANALYZE")
     statement = sql.SQL("VACUUM ({}) {}").format(options, sql.Identifier(schema, name))
     before: Measure | None = None
@@ -145,8 +144,7 @@ def measure(connection: Connection, relation: int) -> Measure | None:
 def flush_counts(connection: Connection) -> None:
     """Have this session's own deletes and updates counted: the server waits up to a second with that."""
     if connection.info.server_version >= FLUSH_VERSION:
-        with database_errors():
-            connection.execute("SELECT pg_stat_force_next_flush()")
+        connection.execute("SELECT pg_stat_force_next_flush()")
 
 
 def horizon_holders(connection: Connection) -> list[Holder]:
@@ -170,7 +168,7 @@ def still_held(connection: Connection, before: list[Holder]) -> str:
     """
     try:
         staying = set(horizon_holders(connection))
-    except (DatabaseError, psycopg.Error):
+    except DatabaseError:
         return ""
     held = [holder.words for holder in before if holder in staying]
     return held[0] + (f" and {len(held) - 1} more" if len(held) > 1 else "") if held else ""

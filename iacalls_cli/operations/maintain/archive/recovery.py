@@ -9,6 +9,7 @@ from pathlib import Path
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import INVALID_VALUE
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.files import hash_file, utc_now
 from iacalls_cli.operations.maintain.archive.format import (
@@ -30,7 +31,6 @@ from iacalls_cli.safe_files import open_folder
 # How long a session that was cut off may still be at its last commit.
 COMMIT_SECONDS = 10.0
 # What the server says of a transaction number that it has not reached.
-NOT_REACHED = "22023"
 
 
 def verify_archive(archive: Archive) -> None:
@@ -121,7 +121,7 @@ def outcome_of(connection: Connection, xid: str) -> str:
         try:
             outcome = fetch(connection, load_query("maintain/outcome"), {"xid": xid})[0]["outcome"]
         except DatabaseError as error:
-            if error.sqlstate != NOT_REACHED:  # it was restored from before that time
+            if error.sqlstate != INVALID_VALUE:  # it was restored from before that time
                 raise
             return "unknown"
         if outcome != "in progress" or time.monotonic() > until:

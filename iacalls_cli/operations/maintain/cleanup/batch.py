@@ -7,18 +7,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
+from iacalls_cli.database.sqlstates import UNDEFINED
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.archive.format import ArchivedFile
 from iacalls_cli.operations.maintain.archive.writer import ArchiveWriter, OpenFile
 from iacalls_cli.operations.maintain.cleanup.counting import kept_condition
 from iacalls_cli.operations.maintain.cleanup.plan import RulePlan
 from iacalls_cli.operations.maintain.cleanup.ranges import Range, primary_key
-from iacalls_cli.operations.maintain.index_functions import NOT_FOUND
 from iacalls_cli.operations.maintain.relations import Relation
 from iacalls_cli.queries import load_query
 
@@ -130,8 +130,8 @@ def can_plan(connection: Connection, relation: Relation) -> bool:
     try:
         with connection.transaction():
             connection.execute(sql.SQL("EXPLAIN SELECT FROM ONLY {}").format(relation.identifier))
-    except psycopg.Error as error:
-        if error.sqlstate not in NOT_FOUND:
+    except DatabaseError as error:
+        if error.sqlstate not in UNDEFINED:
             raise
         return False
     return True

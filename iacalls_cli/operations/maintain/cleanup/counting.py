@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.operations.maintain.cleanup.cascades import Cascades
@@ -72,7 +71,7 @@ def count_simple(
         old=bound.condition,
         there=there,
     )
-    with database_errors(), application_path(connection):
+    with application_path(connection):
         row = connection.execute(statement).fetchone() or (0, 0, None, None, 0)
     reason = cascades.protections[0].reason if cascades.protections else ""
     return (*row[:4], (), (Kept(reason, row[4]),) if row[4] else ())
@@ -128,7 +127,7 @@ def count_cascades(
             alias=alias,
             age=age_of(bound),
         )
-        with database_errors(), application_path(connection):
+        with application_path(connection):
             found = connection.execute(statement).fetchall()
         if not any(row[0] == "unsettled" for row in found):
             break

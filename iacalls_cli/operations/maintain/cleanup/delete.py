@@ -15,11 +15,9 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-import psycopg
-
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
+from iacalls_cli.database.sqlstates import CANCELLED, DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.maintain.archive.recovery import outcome_of
 from iacalls_cli.operations.maintain.archive.writer import ArchiveWriter
@@ -35,9 +33,8 @@ from iacalls_cli.queries import load_query
 LOCK_WAIT = "100ms"
 # How long the server keeps the locks of a transaction whose client says nothing more, being cut off or halted.
 SILENCE = "20s"
-TOO_LONG, LOCKED = "57014", "55P03"
 # What another session causes, and what goes by: a lock, a deadlock, changes at the same time.
-PASSING = (LOCKED, "40P01", "40001")
+PASSING = (LOCK_NOT_AVAILABLE, DEADLOCK, SERIALIZATION_FAILURE)
 # How long a table that somebody locks is tried again, with waits that grow and are never the same.
 PATIENCE_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 5.0
 # How often a table is gone through where others move rows meanwhile.
@@ -171,19 +168,19 @@ class RuleDeletion:
             limit = int(MOST_SECONDS * 1000) if pace.width > 1 else 0
             try:
                 counts = self.transact(batch, relation, piece, tally, limit, skips=skips)
-            except psycopg.Error as error:
-                if error.sqlstate == TOO_LONG and limit and time.monotonic() - began >= MOST_SECONDS * 0.9:
+            except DatabaseError as error:
+                if error.sqlstate == CANCELLED and limit and time.monotonic() - began >= MOST_SECONDS * 0.9:
                     pace.was_too_wide()
                     return None
                 if error.sqlstate not in PASSING:
                     raise
                 holders = self.holders(batch)
-                if error.sqlstate == LOCKED and not holders and not skips:
+                if error.sqlstate == LOCK_NOT_AVAILABLE and not holders and not skips:
                     # Somebody uses a row, not the table: the others go without it.
                     skips = True
                     continue
                 tries += 1
-                self.wait(tries, until, locked(relation, holders, translate(error)))
+                self.wait(tries, until, locked(relation, holders, error))
                 continue
             seconds = time.monotonic() - began
             tally.transactions += 1
@@ -268,5 +265,5 @@ def locked(relation: Relation, holders: Sequence[str], error: IacallsError) -> I
     return DatabaseError(
         f"{relation} is locked by {', '.join(holders)}",
         "what was deleted so far stays deleted; try again when that is over",
-        LOCKED,
+        LOCK_NOT_AVAILABLE,
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.errors import ConnectionFailed, IacallsError
 from iacalls_cli.operations.maintain.cleanup.cascades import Cascades, union
 from iacalls_cli.operations.maintain.cleanup.counting import (
@@ -92,7 +91,7 @@ def plan_cleanup(
     """
     plans: list[RulePlan] = []
     failed = list(refused)
-    with database_errors(), connection.transaction():
+    with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         require_origin(connection)
         schema = read_schema(connection)
@@ -122,7 +121,7 @@ def plan_cleanup(
 def noting(connection: Connection, rule: Rule, failed: list[Refused]) -> Iterator[None]:
     """Note a rule that cannot be carried out, and let the snapshot go on; a lost connection is raised."""
     try:
-        with database_errors(), connection.transaction():
+        with connection.transaction():
             yield
     except ConnectionFailed:
         raise
@@ -143,7 +142,7 @@ def find_cascades(connection: Connection, schema: Schema, bound: BoundRule) -> C
 
 def count_left(connection: Connection, plan: RulePlan) -> int:
     """How many rows a rule would still delete."""
-    with database_errors(), connection.transaction(), naming_filter(plan.bound.rule):
+    with connection.transaction(), naming_filter(plan.bound.rule):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         if plan.is_simple:
             return count_simple(connection, plan.bound, plan.cascades, None)[0]

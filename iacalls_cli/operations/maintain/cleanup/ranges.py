@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import IacallsError
@@ -174,7 +173,7 @@ class KeyWalk:
             sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in self.key),
             sql.Literal(int(width)),
         )
-        with database_errors(), self.connection.transaction(), application_path(self.connection):
+        with self.connection.transaction(), application_path(self.connection):
             end = self.connection.execute(statement).fetchone()
         condition = sql.SQL("{} AND {}").format(
             after,

@@ -14,9 +14,10 @@ from psycopg import sql
 
 from iacalls_cli.config.maintain import BUILT_IN, RuleSettings
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
+from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
+from iacalls_cli.database.sqlstates import READ_ONLY
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError, UsageError
 from iacalls_cli.operations.maintain.cleanup.privileges import RIGHTS, require_privileges
 from iacalls_cli.queries import load_query
@@ -33,7 +34,7 @@ AGE_TYPES = ("timestamp without time zone", "timestamp with time zone", "date")
 # calls that are 90 days old today's.
 NEVER_AN_AGE = "updated_at"
 # A text that is no number, a division by zero: the message may name the value. And what a function that writes meets.
-DATA_EXCEPTION, READ_ONLY = "22", "25006"
+DATA_EXCEPTION = "22"  # the class
 # The name of a filter as the column of a view; quoted always.
 CONDITION = sql.Identifier("iacalls condition")
 
@@ -229,9 +230,8 @@ def check_filter(connection: Connection, rule: Rule) -> None:
         sql.SQL("SELECT 1 {} WHERE {} LIMIT 0").format(table, as_condition(rule.filter)),
     )
     try:
-        with database_errors():
-            for statement in tries:
-                parse(connection, statement)
+        for statement in tries:
+            parse(connection, statement)
     except DatabaseError as error:
         raise UsageError(
             f"rule {rule.name}: its filter is not a condition over {rule}: {error.message}",
@@ -242,14 +242,14 @@ def check_filter(connection: Connection, rule: Rule) -> None:
 def parse(connection: Connection, statement: sql.Composed) -> None:
     """Have the server read a statement, without planning it: functions of the table's indexes may need another path.
 
-    psycopg's errors come out as they are; a parameter is one, too.
+    Raises `DatabaseError`, also for a parameter.
     """
     pgconn = connection.pgconn
     for result in (pgconn.prepare(b"", statement.as_bytes(connection)), pgconn.describe_prepared(b"")):
         if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
-            raise psycopg.errors.error_from_result(result)
+            raise translate(psycopg.errors.error_from_result(result))
     if result.nparams:
-        raise psycopg.errors.UndefinedParameter("there is no parameter $1")
+        raise DatabaseError("there is no parameter $1")
 
 
 def qualify_filter(connection: Connection, rule: Rule) -> str:
@@ -266,7 +266,7 @@ def qualify_filter(connection: Connection, rule: Rule) -> str:
         as_condition(rule.filter), CONDITION, sql.Identifier(rule.schema, rule.table), sql.Identifier(rule.table)
     )
     try:
-        with database_errors(), connection.transaction(force_rollback=True):
+        with connection.transaction(force_rollback=True):
             connection.execute(statement)
             (oid,) = connection.execute("SELECT %s::regclass::oid", [view.as_string(connection)]).fetchone() or (0,)
             with application_path(connection):
@@ -284,8 +284,7 @@ def qualify_filter(connection: Connection, rule: Rule) -> str:
 def naming_filter(rule: Rule) -> Iterator[None]:
     """Say of which rule the filter fails on a row, and not with which value, which is somebody's telephone number."""
     try:
-        with database_errors():
-            yield
+        yield
     except DatabaseError as error:
         if not rule.filter or not error.sqlstate.startswith((DATA_EXCEPTION, READ_ONLY)):
             raise

@@ -6,11 +6,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
-import psycopg
-
 from iacalls_cli import __version__
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError
 from iacalls_cli.operations.files import as_utc
@@ -28,7 +25,7 @@ from iacalls_cli.text import pretty_size
 # Of the rows' bytes, a compressed archive takes rarely more.
 COMPRESSED_SHARE = 0.5
 # What may end a cleanup.
-CAUSES = (KeyboardInterrupt, IacallsError, psycopg.Error, OSError)
+CAUSES = (KeyboardInterrupt, IacallsError, OSError)
 
 
 @dataclass(frozen=True)
@@ -182,11 +179,8 @@ def delete_by_rules(sweep: RuleDeletion, rules: Sequence[RulePlan], problems: di
         try:
             if sweep.run(rule).is_stopped:
                 return "stopped"
-        except (DatabaseError, psycopg.Error) as error:
-            failure = translate(error) if isinstance(error, psycopg.Error) else error
-            if isinstance(failure, ConnectionFailed):
-                raise
-            problems[rule.bound.rule.name] = failure
+        except DatabaseError as error:
+            problems[rule.bound.rule.name] = error
     return "failed" if problems else "finished"
 
 
@@ -207,8 +201,6 @@ def all_problems(plan: CleanupPlan, result: CleanupResult | None = None) -> Iaca
 
 def failure_of(error: BaseException) -> BaseException:
     """What ended a cleanup, in words."""
-    if isinstance(error, psycopg.Error):
-        return translate(error)
     if isinstance(error, OSError):
         return IacallsError(
             f"cannot write the archive: {error.strerror}; what it could not take was not deleted",

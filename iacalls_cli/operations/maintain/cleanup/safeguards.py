@@ -5,14 +5,13 @@ And the code of others that would run with a superuser's privileges, which is sa
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
-from iacalls_cli.errors import DatabaseError, IacallsError
+from iacalls_cli.database.sqlstates import LOCK_NOT_AVAILABLE, NO_REPLICA_IDENTITY
+from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.cleanup.cascades import Cascades
 from iacalls_cli.operations.maintain.relations import CHANGES, ForeignKey, Relation
 from iacalls_cli.queries import load_query
@@ -26,9 +25,6 @@ RESET = {
     "client": "leave it out of PGOPTIONS or the connection's options",
     "configuration file": "ALTER SYSTEM RESET session_replication_role, then reload the configuration",
 }
-# A table that publishes deletes or updates needs a replica identity; one with a row filter, the columns of that in it.
-NO_IDENTITY = ("55000", "42P10")
-LOCKED = "55P03"
 
 
 def require_origin(connection: Connection) -> None:
@@ -92,18 +88,16 @@ def ask_server(connection: Connection, what: str, relation: Relation, statement:
     try:
         with connection.transaction(force_rollback=True), application_path(connection):
             connection.execute(sql.SQL("EXPLAIN {}").format(statement))
-    except psycopg.Error as error:
-        if error.sqlstate == LOCKED:  # the cleanup itself waits for longer
+    except DatabaseError as error:
+        if error.sqlstate == LOCK_NOT_AVAILABLE:  # the cleanup itself waits for longer
             return
-        raise refusal(what, relation, translate(error)) from None
+        raise refusal(what, relation, error) from None
 
 
-def refusal(what: str, relation: Relation, error: IacallsError) -> IacallsError:
-    """The error of a statement that the server refuses."""
-    if not isinstance(error, DatabaseError):
-        return error
+def refusal(what: str, relation: Relation, error: DatabaseError) -> DatabaseError:
+    """Return the error of a statement that the server refuses."""
     hint = error.hint
-    if error.sqlstate in NO_IDENTITY:
+    if error.sqlstate in NO_REPLICA_IDENTITY:
         hint = f"ALTER TABLE {relation.quoted} REPLICA IDENTITY FULL, or give it a primary key"
     return DatabaseError(f"{what}{error.message}", hint, error.sqlstate)
 

@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.archive.format import Part, kept_parts, part_rows
 from iacalls_cli.operations.maintain.archive.rows import to_copy
@@ -97,10 +96,9 @@ class Undo:
         where a table, a column or a right is missing, and `DatabaseError` with the server's words.
         """
         assert self.archive.manifest is not None  # noqa: S101, a damaged one is refused before
-        with database_errors():
-            for name, value in (("lock_timeout", LOCK_WAIT), ("idle_in_transaction_session_timeout", SILENCE)):
-                self.connection.execute("SELECT set_config(%s, %s, false)", [name, value])
-            require_origin(self.connection)
+        for name, value in (("lock_timeout", LOCK_WAIT), ("idle_in_transaction_session_timeout", SILENCE)):
+            self.connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+        require_origin(self.connection)
         parts = kept_parts(self.archive.folder)
         found = find_targets(self.connection, self.archive.manifest, parts, self.schema)
         targets, is_circle = order_of_return(found, self.schema)

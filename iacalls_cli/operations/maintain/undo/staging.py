@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.locks import try_for_lock
@@ -176,10 +175,9 @@ class Staging(ABC):
 
 def make_table(connection: Connection, name: str, columns: sql.Composable) -> None:
     """An empty temporary table; `columns` is all between SELECT and the end."""
-    with database_errors():
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier("pg_temp", name)))
-        statement = sql.SQL("CREATE TEMPORARY TABLE {} AS SELECT {} WITH NO DATA")
-        connection.execute(statement.format(sql.Identifier(name), columns))
+    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier("pg_temp", name)))
+    statement = sql.SQL("CREATE TEMPORARY TABLE {} AS SELECT {} WITH NO DATA")
+    connection.execute(statement.format(sql.Identifier(name), columns))
 
 
 def is_filled(key: ForeignKey) -> sql.Composed:

@@ -6,7 +6,6 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from iacalls_cli.database.connection import Connection
-from iacalls_cli.database.failures import database_errors
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError, IacallsError
@@ -126,7 +125,7 @@ def with_defaults(connection: Connection, key: ForeignKey) -> ForeignKey:
     """A foreign key whose ON DELETE SET DEFAULT values can be read with the application's search_path."""
     if CHANGES.get(key.action) != "set default":
         return key
-    with database_errors(), connection.transaction(), application_path(connection):
+    with connection.transaction(), application_path(connection):
         rows = fetch(connection, load_query("maintain/column-defaults"), {"oid": key.child})
     values = {row["name"]: row["value"] for row in rows}
     return replace(key, lost=tuple(values.get(name, "NULL") for name in key.changed))
