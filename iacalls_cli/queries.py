@@ -24,6 +24,7 @@ from typing import Any
 
 from iacalls_cli.errors import UsageError
 from iacalls_cli.placeholders import find_foreign, find_placeholders, find_statements, to_positional
+from iacalls_cli.text import BYTE_ORDER_MARK
 from iacalls_cli.values import make_clock, read_value
 
 PACKAGE = Path(__file__).parent
@@ -128,8 +129,8 @@ def read_query(path: Path, name: str, *, needs_header: bool = True) -> Query:
     try:
         if "\0" in text:
             raise UsageError("it holds a NUL character, where the server would stop to read", "remove it")
-        if "\N{BYTE ORDER MARK}" in text:
-            line = text[: text.index("\N{BYTE ORDER MARK}")].count("\n") + 1
+        if BYTE_ORDER_MARK in text:
+            line = text[: text.index(BYTE_ORDER_MARK)].count("\n") + 1
             raise UsageError(f"line {line}: a byte order mark, which cannot be seen, is in the text", "remove it")
         return parse_query(name, text, needs_header=needs_header)
     except UsageError as error:

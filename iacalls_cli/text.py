@@ -6,6 +6,9 @@ import re
 # tables; bidirectional overrides make text read as something else than it is.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 SHORT_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
+# Not by its name: a module with such an escape loads unicodedata when it is compiled, and an interrupt
+# in that moment would be a SyntaxError.
+BYTE_ORDER_MARK = "\ufeff"
 SIZE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 

@@ -15,6 +15,7 @@ from iacalls_cli import diagnostics, options
 from iacalls_cli.errors import PasswordNeeded, UsageError
 from iacalls_cli.output.write import Format, write_answer
 from iacalls_cli.table import Result, Table
+from iacalls_cli.text import BYTE_ORDER_MARK
 
 if TYPE_CHECKING:
     from iacalls_cli.config.target import Target
@@ -177,7 +178,7 @@ def read_secret() -> str:
     The byte order mark that Windows PowerShell sends before what it pipes is not part of it.
     """
     try:
-        return sys.stdin.readline().removeprefix("\N{BYTE ORDER MARK}").rstrip("\r\n")
+        return sys.stdin.readline().removeprefix(BYTE_ORDER_MARK).rstrip("\r\n")
     except UnicodeDecodeError:
         raise UsageError("the password on stdin is not UTF-8 text", "send it as UTF-8") from None
 

@@ -273,6 +273,12 @@ def test_a_signal_ends_the_query_too(server, filled_database, tmp_path, stop):
         assert not is_running()
 
 
+def test_no_module_names_characters():
+    """Compiling `\\N{…}` loads a module of its own, and an interrupt in that moment became a SyntaxError."""
+    named = [path.name for path in (ROOT / "iacalls_cli").rglob("*.py") if "\\N{" in path.read_text("utf-8")]
+    assert named == []
+
+
 def test_ctrl_c_in_the_first_moments_leaves_no_traceback():
     for delay in (0.02, 0.05, 0.1, 0.2):
         process = start_process("report", "list")
