@@ -284,6 +284,14 @@ def config_of(rules):
     )
 
 
+def keep_one_another(tables, rule):
+    """Whether a rule's rows refer to rows of the same rule and keep them: such a rule is refused."""
+    emptied, keys = {rule.table.name}, [key for table in tables for key in table.keys]
+    while more := {k.child.name for k in keys if k.action == "c" and k.parent.name in emptied} - emptied:
+        emptied |= more
+    return any(key.refuses and {key.parent.name, key.child.name} <= emptied for key in keys)
+
+
 def expect(tables, rule):
     """Apply a rule to the model; returns what it should do."""
     rows = [row for table in tables for row in table.rows]
@@ -303,18 +311,8 @@ def expect(tables, rule):
                     found.add(child)
                     waiting.append(child)
         doomed[root] = found
-    kept = set()
-    while True:
-        gone = set().union(*(found for root, found in doomed.items() if root not in kept))
-        more = {
-            root
-            for root, found in doomed.items()
-            if root not in kept
-            and any(key.refuses and child not in gone for row in found for key, child in children[row])
-        }
-        if not more:
-            break
-        kept |= more
+    kept = {root for root, found in doomed.items() if any(key.refuses for row in found for key, _ in children[row])}
+    gone = set().union(*(found for root, found in doomed.items() if root not in kept))
     changed = Counter()
     for row in gone:
         for key, child in children[row]:

@@ -30,14 +30,13 @@ RECEIVED_ROWS = 250
 class Counts:
     """What one transaction did: rows by the oid of their table, `changed` is references.
 
-    Rows that another session locks were left (`skipped_locked`), and those that something refers to (`referred`).
+    Rows that another session locks were left: `skipped_locked`.
     """
 
     deleted: Counter[int] = field(default_factory=Counter)
     cascaded: Counter[int] = field(default_factory=Counter)
     changed: Counter[int] = field(default_factory=Counter)
     skipped_locked: int = 0
-    referred: int = 0
 
 
 @dataclass

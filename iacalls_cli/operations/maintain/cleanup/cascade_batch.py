@@ -21,12 +21,11 @@ Tids = dict[int, dict[str, set[str]]]
 
 @dataclass
 class Dependents:
-    """What a set of old rows takes along. `references` are lost, of rows that stay; `kept` old rows stay themselves."""
+    """What a set of old rows takes along. `references` are lost, of rows that stay."""
 
     gone: Tids = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
     changed: Tids = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
     references: Counter[int] = field(default_factory=Counter)
-    kept: int = 0
 
 
 class CascadeBatch(Batch):
@@ -39,7 +38,7 @@ class CascadeBatch(Batch):
             if not roots:
                 return Counts(skipped_locked=skipped_locked)
             taken, more_in_use = self.lock(relation, roots)
-        counts = Counts(changed=taken.references, skipped_locked=skipped_locked + more_in_use, referred=taken.kept)
+        counts = Counts(changed=taken.references, skipped_locked=skipped_locked + more_in_use)
         if not taken.gone:
             return counts
         schema = self.plan.cascades.schema
@@ -113,30 +112,20 @@ class CascadeBatch(Batch):
         start = sql.SQL(
             "SELECT {}::pg_catalog.oid, place FROM pg_catalog.unnest({}::pg_catalog.tid[]) AS place"
         ).format(sql.Literal(relation.oid), sql.Literal(list(roots)))
-        rounds = 1
-        while True:
-            statement = sql.SQL(
-                "{} SELECT 'gone', 0::pg_catalog.int8, rel::pg_catalog.int8, tid::pg_catalog.text,"
-                " root::pg_catalog.text FROM gone UNION ALL SELECT 'changed', key, rel::pg_catalog.int8,"
-                " tid::pg_catalog.text, root::pg_catalog.text FROM changed UNION ALL"
-                " SELECT 'kept', 0, 0, tid::pg_catalog.text, NULL FROM kept UNION ALL"
-                " SELECT 'unsettled', 0, 0, NULL, NULL FROM settled WHERE NOT is_settled"
-            ).format(self.plan.cascades.with_roots(start, rounds))
-            taken, references, is_settled = Dependents(), set(), True
-            for what, key, oid, place, root in self.connection.execute(statement):
-                if what == "gone":
-                    taken.gone[oid][place].add(root)
-                elif what == "changed":
-                    taken.changed[oid][place].add(root)
-                    references.add((key, oid, place))
-                elif what == "kept":
-                    taken.kept += 1
-                else:
-                    is_settled = False
-            if is_settled:
-                taken.references.update(oid for _, oid, _ in references)
-                return taken
-            rounds *= 2
+        statement = sql.SQL(
+            "{} SELECT 'gone', 0::pg_catalog.int8, rel::pg_catalog.int8, tid::pg_catalog.text,"
+            " root::pg_catalog.text FROM gone UNION ALL SELECT 'changed', key, rel::pg_catalog.int8,"
+            " tid::pg_catalog.text, root::pg_catalog.text FROM changed"
+        ).format(self.plan.cascades.with_roots(start))
+        dependents, references = Dependents(), set()
+        for what, key, oid, place, root in self.connection.execute(statement):
+            if what == "gone":
+                dependents.gone[oid][place].add(root)
+            else:
+                dependents.changed[oid][place].add(root)
+                references.add((key, oid, place))
+        dependents.references.update(oid for _, oid, _ in references)
+        return dependents
 
     def archive(self, relation: Relation, places: Collection[str], file: OpenFile) -> None:
         """Archive rows by their places."""

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from psycopg import sql
 
+from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.maintain.cleanup.protection import Protection
 from iacalls_cli.operations.maintain.relations import CASCADE, CHANGES, REFUSALS, ForeignKey, Relation, Schema
 
@@ -40,29 +41,33 @@ class Cascades:
         """The topmost tables whose rows decide what a delete does."""
         return self.emptied | {self.schema.relations[key.child].top for key in self.keys}
 
-    @cached_property
-    def is_tangled(self) -> bool:
-        """Whether what refers to a row, and so keeps it, may be deleted itself on behalf of another one."""
-        return any(key.action in REFUSALS and self.is_emptied(key) for key in self.keys)
+    def require_order(self) -> None:
+        """Raise `IacallsError` where deleting rows one after the other has no fixed result.
 
-    def is_emptied(self, key: ForeignKey) -> bool:
-        """Whether rows of a key's own table are deleted."""
-        return self.schema.relations[key.child].top in self.emptied
+        That is: for foreign keys that are cyclic, and for rows that keep rows of the same rule, as which of them
+        can be deleted depends on what happens to the others.
+        """
+        self.schema.deletion_order(self.oid)
+        for key in self.keys:
+            if key.action in REFUSALS and self.schema.relations[key.child].top in self.emptied:
+                child, parent = self.schema.relations[key.child], self.schema.relations[key.parent]
+                raise IacallsError(
+                    f"the rule deletes rows of {child} and rows of {parent}, "
+                    f"which the foreign key {key.name} keeps while rows of {child} refer to them",
+                    "such rows cannot be cleaned up by a rule, unless the foreign key is ON DELETE CASCADE or SET NULL",
+                )
 
     def written(self) -> dict[int, Relation]:
         """The tables, partitions too, that a delete takes rows from or changes rows of."""
         children = [key.child for key in self.keys if key.action not in REFUSALS]
         return {one.oid: one for oid in (self.oid, *children) for one in self.schema.family(oid)}
 
-    def with_roots(self, roots: sql.Composable, rounds: int, earlier: sql.Composable | None = None) -> sql.Composed:
+    def with_roots(self, roots: sql.Composable, earlier: sql.Composable | None = None) -> sql.Composed:
         """A WITH clause that names `gone` (root, rel, tid), `changed` (key, root, rel, tid), `kept` (rel, tid, reason).
 
         `roots` is a query for the rel and tid of the rows that are old; `gone` includes them, and tells for
-        each row the roots that take it along. `earlier` is one for rows that are gone before. Where
-        the closure is tangled, what stays makes more stay: `rounds` times, and `is_settled` tells whether that was
-        often enough.
+        each row the roots that take it along. `earlier` is one for rows that are gone before.
         """
-        rounds = rounds if self.is_tangled else 0
         parts = [
             *([sql.SQL("earlier(rel, tid) AS MATERIALIZED ({})").format(earlier)] if earlier else []),
             sql.SQL("roots(rel, tid) AS MATERIALIZED (SELECT rel, tid FROM ({}) AS r(rel, tid) WHERE {})").format(
@@ -75,11 +80,11 @@ class Cascades:
                     SELECT d.root_rel, d.root, x.rel, x.tid
                       FROM doomed AS d CROSS JOIN LATERAL ({cascades}) AS x(rel, tid) WHERE {there})"""
             ).format(cascades=self.cascades(), there=still_there("x", earlier)),
-            sql.SQL("blocked(root_rel, root, rel, tid, rank, reason) AS MATERIALIZED ({})").format(
-                self.blocked(earlier)
-            ),
-            *(self.round(number) for number in range(rounds + 1)),
-            sql.SQL("kept(rel, tid, reason) AS (SELECT * FROM {})").format(level(rounds)),
+            sql.SQL(
+                """kept(rel, tid, reason) AS MATERIALIZED (
+                    SELECT b.root_rel, b.root, (pg_catalog.array_agg(b.reason ORDER BY b.rank, b.reason))[1]
+                      FROM ({blocked}) AS b(root_rel, root, rank, reason) GROUP BY b.root_rel, b.root)"""
+            ).format(blocked=self.blocked(earlier)),
             sql.SQL(
                 """gone(root_rel, root, rel, tid) AS MATERIALIZED (
                     SELECT d.root_rel, d.root, d.rel, d.tid FROM doomed AS d
@@ -87,10 +92,6 @@ class Cascades:
                                                                AND k.tid OPERATOR(pg_catalog.=) d.root))"""
             ),
             sql.SQL("changed(key, root, rel, tid) AS ({})").format(self.changed(earlier)),
-            sql.SQL(
-                "settled(is_settled) AS (SELECT (SELECT pg_catalog.count(*) FROM {}) OPERATOR(pg_catalog.=)"
-                " (SELECT pg_catalog.count(*) FROM {}))"
-            ).format(level(rounds), level(max(0, rounds - 1))),
         ]
         return sql.SQL("WITH RECURSIVE {}").format(sql.SQL(",\n").join(parts))
 
@@ -116,20 +117,16 @@ class Cascades:
         )
 
     def blocked(self, earlier: sql.Composable | None) -> sql.Composable:
-        """The roots that stay, with the reason: of a row that refers to what they take along also which it is."""
+        """The roots that stay, with the reasons and their ranks."""
         parts = [*self.protected(), *self.referred(earlier)]
-        nothing = sql.SQL(
-            "SELECT NULL::pg_catalog.oid, NULL::pg_catalog.tid, NULL::pg_catalog.oid, NULL::pg_catalog.tid, 0,"
-            " NULL::pg_catalog.text WHERE false"
-        )
+        nothing = sql.SQL("SELECT NULL::pg_catalog.oid, NULL::pg_catalog.tid, 0, NULL::pg_catalog.text WHERE false")
         return sql.SQL(" UNION ALL ").join(parts) if parts else nothing
 
     def protected(self) -> Iterator[sql.Composable]:
         """The roots that would take a protected row along."""
         for rank, protection in enumerate(self.protections):
             yield sql.SQL(
-                "SELECT d.root_rel, d.root, NULL::pg_catalog.oid, NULL::pg_catalog.tid, {rank},"
-                " {reason}::pg_catalog.text"
+                "SELECT d.root_rel, d.root, {rank}, {reason}::pg_catalog.text"
                 " FROM doomed AS d JOIN {table} AS own ON own.tableoid OPERATOR(pg_catalog.=) d.rel"
                 " AND own.ctid OPERATOR(pg_catalog.=) d.tid WHERE {condition}"
             ).format(
@@ -140,45 +137,17 @@ class Cascades:
             )
 
     def referred(self, earlier: sql.Composable | None) -> Iterator[sql.Composable]:
-        """The roots that take a row along which another row refers to that does not go with them."""
+        """The roots that take a row along which another row refers to; `require_order`: that one always stays."""
         for key in self.keys:
-            if key.action not in REFUSALS:
-                continue
-            reason = sql.Literal(f"still referred to by {self.schema.relations[key.child]}")
-            rows = sql.SQL("SELECT c.tableoid, c.ctid {}").format(self.children(key))
-            there = still_there("c", earlier)
-            if not self.is_emptied(key):  # it stays, whichever it is
+            if key.action in REFUSALS:
                 yield sql.SQL(
-                    "SELECT d.root_rel, d.root, NULL::pg_catalog.oid, NULL::pg_catalog.tid, 9,"
-                    " {}::pg_catalog.text FROM doomed AS d"
-                    " WHERE EXISTS (SELECT FROM ({}) AS c(rel, tid) WHERE {})"
-                ).format(reason, rows, there)
-                continue
-            yield sql.SQL(
-                "SELECT d.root_rel, d.root, c.rel, c.tid, 9, {}::pg_catalog.text"
-                " FROM doomed AS d, LATERAL ({}) AS c(rel, tid)"
-                " WHERE {} AND NOT EXISTS (SELECT FROM doomed AS o WHERE o.root_rel OPERATOR(pg_catalog.=) d.root_rel"
-                " AND o.root OPERATOR(pg_catalog.=) d.root AND o.rel OPERATOR(pg_catalog.=) c.rel"
-                " AND o.tid OPERATOR(pg_catalog.=) c.tid)"
-            ).format(reason, rows, there)
-
-    def round(self, number: int) -> sql.Composed:
-        """The roots that stay, each with the first reason that applies, knowing those of the round before."""
-        not_kept: sql.Composable = sql.SQL("true")
-        if number:
-            not_kept = sql.SQL(
-                "NOT EXISTS (SELECT FROM {} AS k WHERE k.rel OPERATOR(pg_catalog.=) o.root_rel"
-                " AND k.tid OPERATOR(pg_catalog.=) o.root)"
-            ).format(level(number - 1))
-        return sql.SQL(
-            """{}(rel, tid, reason) AS MATERIALIZED (
-                SELECT b.root_rel, b.root, (pg_catalog.array_agg(b.reason ORDER BY b.rank, b.reason))[1]
-                  FROM blocked AS b
-                 WHERE b.rel IS NULL
-                    OR NOT EXISTS (SELECT FROM doomed AS o WHERE o.rel OPERATOR(pg_catalog.=) b.rel
-                                                             AND o.tid OPERATOR(pg_catalog.=) b.tid AND {})
-                 GROUP BY b.root_rel, b.root)"""
-        ).format(level(number), not_kept)
+                    "SELECT d.root_rel, d.root, 9, {}::pg_catalog.text FROM doomed AS d"
+                    " WHERE EXISTS (SELECT FROM (SELECT c.tableoid, c.ctid {}) AS c(rel, tid) WHERE {})"
+                ).format(
+                    sql.Literal(f"still referred to by {self.schema.relations[key.child]}"),
+                    self.children(key),
+                    still_there("c", earlier),
+                )
 
     def changed(self, earlier: sql.Composable | None) -> sql.Composable:
         """The rows that only lose their reference to a row that goes."""
@@ -200,11 +169,6 @@ class Cascades:
                 " WHERE false"
             )
         )
-
-
-def level(number: int) -> sql.Identifier:
-    """The name of what one round keeps."""
-    return sql.Identifier(f"kept_{number}")
 
 
 def still_there(alias: str, earlier: sql.Composable | None) -> sql.Composable:

@@ -94,48 +94,41 @@ def roots_of(bound: BoundRule, cascades: Cascades) -> sql.Composed:
 
 def count_cascades(
     connection: Connection, bound: BoundRule, cascades: Cascades, earlier: sql.Composable | None
-) -> tuple[Counts, int]:
-    """The counts of a rule whose rows others refer to, all from one snapshot, and the rounds that took."""
+) -> Counts:
+    """The counts of a rule whose rows others refer to, all from one snapshot."""
     alias = sql.Identifier(bound.rule.table)
-    rounds = 1
-    while True:
-        statement = sql.SQL(
-            """{cascades}, gone_rows(rel, tid) AS MATERIALIZED (SELECT DISTINCT rel, tid FROM gone)
-            SELECT 'rule', NULL::pg_catalog.int8, NULL, pg_catalog.count(*),
-                   coalesce(pg_catalog.sum({size}), 0)::pg_catalog.int8,
-                   pg_catalog.min({age})::pg_catalog.text, pg_catalog.max({age})::pg_catalog.text
-              FROM {table} AS {alias}
-              JOIN gone_rows AS iacalls_g ON iacalls_g.rel OPERATOR(pg_catalog.=) {alias}.tableoid
-                                         AND iacalls_g.tid OPERATOR(pg_catalog.=) {alias}.ctid
-              JOIN roots AS iacalls_r ON iacalls_r.rel OPERATOR(pg_catalog.=) iacalls_g.rel
-                                     AND iacalls_r.tid OPERATOR(pg_catalog.=) iacalls_g.tid
-            UNION ALL
-            SELECT 'delete', g.rel::pg_catalog.int8, NULL, pg_catalog.count(*), NULL, NULL, NULL FROM gone_rows AS g
-             WHERE NOT EXISTS (SELECT FROM roots AS r WHERE r.rel OPERATOR(pg_catalog.=) g.rel
-                                                        AND r.tid OPERATOR(pg_catalog.=) g.tid) GROUP BY g.rel
-            UNION ALL
-            SELECT 'change', key, NULL, pg_catalog.count(DISTINCT (rel, tid)), NULL, NULL, NULL
-              FROM changed GROUP BY key
-            UNION ALL
-            SELECT 'kept', NULL, reason, pg_catalog.count(*), NULL, NULL, NULL FROM kept GROUP BY reason
-            UNION ALL
-            SELECT 'unsettled', NULL, NULL, 0, NULL, NULL, NULL FROM settled WHERE NOT is_settled"""
-        ).format(
-            cascades=cascades.with_roots(roots_of(bound, cascades), rounds, earlier),
-            size=row_size(connection, bound),
-            table=cascades.schema.relations[bound.oid].identifier,
-            alias=alias,
-            age=age_of(bound),
-        )
-        with application_path(connection):
-            found = connection.execute(statement).fetchall()
-        if not any(row[0] == "unsettled" for row in found):
-            break
-        rounds *= 2
+    statement = sql.SQL(
+        """{cascades}, gone_rows(rel, tid) AS MATERIALIZED (SELECT DISTINCT rel, tid FROM gone)
+        SELECT 'rule', NULL::pg_catalog.int8, NULL, pg_catalog.count(*),
+               coalesce(pg_catalog.sum({size}), 0)::pg_catalog.int8,
+               pg_catalog.min({age})::pg_catalog.text, pg_catalog.max({age})::pg_catalog.text
+          FROM {table} AS {alias}
+          JOIN gone_rows AS iacalls_g ON iacalls_g.rel OPERATOR(pg_catalog.=) {alias}.tableoid
+                                     AND iacalls_g.tid OPERATOR(pg_catalog.=) {alias}.ctid
+          JOIN roots AS iacalls_r ON iacalls_r.rel OPERATOR(pg_catalog.=) iacalls_g.rel
+                                 AND iacalls_r.tid OPERATOR(pg_catalog.=) iacalls_g.tid
+        UNION ALL
+        SELECT 'delete', g.rel::pg_catalog.int8, NULL, pg_catalog.count(*), NULL, NULL, NULL FROM gone_rows AS g
+         WHERE NOT EXISTS (SELECT FROM roots AS r WHERE r.rel OPERATOR(pg_catalog.=) g.rel
+                                                    AND r.tid OPERATOR(pg_catalog.=) g.tid) GROUP BY g.rel
+        UNION ALL
+        SELECT 'change', key, NULL, pg_catalog.count(DISTINCT (rel, tid)), NULL, NULL, NULL
+          FROM changed GROUP BY key
+        UNION ALL
+        SELECT 'kept', NULL, reason, pg_catalog.count(*), NULL, NULL, NULL FROM kept GROUP BY reason"""
+    ).format(
+        cascades=cascades.with_roots(roots_of(bound, cascades), earlier),
+        size=row_size(connection, bound),
+        table=cascades.schema.relations[bound.oid].identifier,
+        alias=alias,
+        age=age_of(bound),
+    )
+    with application_path(connection):
+        found = connection.execute(statement).fetchall()
     (own,) = (row for row in found if row[0] == "rule")
     effects = sorted([*deletions(cascades, found), *changes(cascades, found)], key=lambda one: (one.action, one.table))
     kept = tuple(Kept(row[2], row[3]) for row in sorted(found, key=str) if row[0] == "kept")
-    return (*own[3:7], tuple(effects), kept), rounds
+    return *own[3:7], tuple(effects), kept
 
 
 def deletions(cascades: Cascades, found: Sequence[tuple[object, ...]]) -> list[Effect]:

@@ -117,61 +117,50 @@ class RuleDeletion:
         self.connection.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE}'")
         batch: Batch = (SimpleBatch if plan.is_simple else CascadeBatch)(self.connection, plan, writer)
         with without_timeouts(self.connection, LOCK_WAIT):
-            passes = 0
-            while passes < MOST_PASSES:
-                before, tally.skipped_locked = tally.deleted, 0
-                referred = self.go_through(batch, tally)
-                if referred is None:
+            for _ in range(MOST_PASSES):
+                tally.skipped_locked = 0
+                if not self.go_through(batch, tally):
                     tally.is_stopped = True
-                    return tally
-                # What kept rows in the first ranges may have gone with one of the last.
-                if plan.cascades.is_tangled and referred and tally.deleted > before:
-                    continue
+                    break
                 # Rows that were updated, or whose table was rewritten, may be in a range that was done before.
                 relation = plan.cascades.schema.relations[plan.cascades.oid]
                 tally.remaining = self.patiently(batch, relation, partial(count_left, self.connection, plan))
                 tally.is_whole = tally.remaining <= tally.skipped_locked
                 if tally.is_whole:
                     break
-                passes += 1
         return tally
 
-    def go_through(self, batch: Batch, tally: RuleStats) -> int | None:
-        """Go through the table once; returns how many old rows stayed since something refers to them.
-
-        None where the time was over before the end.
-        """
-        rule, referred = batch.plan.bound.rule, 0
+    def go_through(self, batch: Batch, tally: RuleStats) -> bool:
+        """Go through the table once; returns whether the time was enough for all of it."""
+        rule = batch.plan.bound.rule
         for relation in batch.plan.cascades.schema.leaves(batch.plan.bound.oid):
             steps = self.patiently(batch, relation, partial(walk, self.connection, relation, self.block_size))
             pace = BatchSize(steps.first_width, least=steps.first_width / 8)
             while piece := self.patiently(batch, relation, partial(steps.next, pace.width, rule.table)):
                 if time.monotonic() >= self.deadline:
-                    return None
-                counts = self.take(batch, relation, piece, pace, tally)
-                if counts is not None:
-                    referred += counts.referred
+                    return False
+                if self.take(batch, relation, piece, pace, tally):
                     steps.advance(piece)
                     self.progress(f"{relation}, pages", *steps.progress)
                     self.rest(tally.last if self.pause is None else self.pause.total_seconds())
-        return referred
+        return True
 
     def rest(self, seconds: float) -> None:
         """Pause between two transactions, never beyond the time there is."""
         time.sleep(max(0.0, min(seconds, self.deadline - time.monotonic())))
 
-    def take(self, batch: Batch, relation: Relation, piece: Range, pace: BatchSize, tally: RuleStats) -> Counts | None:
-        """Delete within one range; returns what that did, or None where it is to be tried with less."""
+    def take(self, batch: Batch, relation: Relation, piece: Range, pace: BatchSize, tally: RuleStats) -> bool:
+        """Delete within one range; returns False if it took too long, and is to be tried with less."""
         until, skips, tries = time.monotonic() + PATIENCE_SECONDS, False, 0
         while True:
             began = time.monotonic()
             limit = int(MOST_SECONDS * 1000) if pace.width > 1 else 0
             try:
-                counts = self.transact(batch, relation, piece, tally, limit, skips=skips)
+                self.transact(batch, relation, piece, tally, limit, skips=skips)
             except DatabaseError as error:
                 if error.sqlstate == CANCELLED and limit and time.monotonic() - began >= MOST_SECONDS * 0.9:
                     pace.was_too_wide()
-                    return None
+                    return False
                 if error.sqlstate not in PASSING:
                     raise
                 holders = self.holders(batch)
@@ -186,7 +175,7 @@ class RuleDeletion:
             tally.transactions += 1
             tally.longest, tally.last = max(tally.longest, seconds), seconds
             pace.took(seconds, piece.share)
-            return counts
+            return True
 
     def patiently(self, batch: Batch, relation: Relation, action: Callable[[], Result]) -> Result:
         """Do what only looks at a table, again after a while where somebody locks even that out."""
@@ -210,7 +199,7 @@ class RuleDeletion:
 
     def transact(
         self, batch: Batch, relation: Relation, piece: Range, tally: RuleStats, limit: int, *, skips: bool
-    ) -> Counts:
+    ) -> None:
         """One transaction, its statements of `limit` ms at most, and what the archive is to know of its end."""
         writer, counts = batch.writer, Counts()
         with ExitStack() as held:
@@ -228,7 +217,6 @@ class RuleDeletion:
             if writer is not None:
                 writer.committed()
             tally.add(counts)
-        return counts
 
     def holders(self, batch: Batch) -> list[str]:
         """The sessions that keep everybody from writing to a table that the batch writes to."""

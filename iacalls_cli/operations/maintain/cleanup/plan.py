@@ -131,8 +131,8 @@ def noting(connection: Connection, rule: Rule, failed: list[Refused]) -> Iterato
 
 def find_cascades(connection: Connection, schema: Schema, bound: BoundRule) -> Cascades:
     """What hangs on a rule's table; raises `IacallsError` where that cannot be deleted."""
-    schema.deletion_order(bound.oid)  # raises where there is none
     cascades = Cascades(schema, bound.oid, schema.reachable(bound.oid), ())
+    cascades.require_order()
     require_access(connection, bound.rule.name, cascades)
     require_places(connection, bound.rule.name, cascades)
     require_keys(connection, f"rule {bound.rule.name}: ", cascades.keys)
@@ -144,17 +144,17 @@ def count_left(connection: Connection, plan: RulePlan) -> int:
     """How many rows a rule would still delete."""
     with connection.transaction(), naming_filter(plan.bound.rule):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        if plan.is_simple:
-            return count_simple(connection, plan.bound, plan.cascades, None)[0]
-        return count_cascades(connection, plan.bound, plan.cascades, None)[0][0]
+        count = count_simple if plan.is_simple else count_cascades
+        return count(connection, plan.bound, plan.cascades, None)[0]
 
 
 def plan_rule(connection: Connection, bound: BoundRule, cascades: Cascades, earlier: sql.Composable | None) -> RulePlan:
     """Count what one rule would do to the rows that `earlier` leaves."""
     schema = cascades.schema
     is_simple = has_own_rows_only(cascades)
+    count = count_simple if is_simple else count_cascades
+    rows, size, oldest, newest, effects, kept = count(connection, bound, cascades, earlier)
     if is_simple:
-        rows, size, oldest, newest, effects, kept = count_simple(connection, bound, cascades, earlier)
         gone = sql.SQL("SELECT {0}.tableoid, {0}.ctid FROM {1} AS {0} WHERE {2} AND NOT {3}").format(
             sql.Identifier(bound.rule.table),
             schema.relations[bound.oid].identifier,
@@ -162,10 +162,7 @@ def plan_rule(connection: Connection, bound: BoundRule, cascades: Cascades, earl
             kept_condition(bound, cascades),
         )
     else:
-        (rows, size, oldest, newest, effects, kept), rounds = count_cascades(connection, bound, cascades, earlier)
-        gone = sql.SQL("({} SELECT rel, tid FROM gone)").format(
-            cascades.with_roots(roots_of(bound, cascades), rounds, earlier)
-        )
+        gone = sql.SQL("({} SELECT rel, tid FROM gone)").format(cascades.with_roots(roots_of(bound, cascades), earlier))
     triggers = schema.triggers_of(bound.oid) if rows else ()
     return RulePlan(bound, cascades, is_simple, rows, size, oldest, newest, effects, kept, triggers, gone)
 
