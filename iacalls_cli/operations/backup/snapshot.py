@@ -14,6 +14,7 @@ from iacalls_cli.database.sqlstates import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAI
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.backup.manifest import TableRows
 from iacalls_cli.operations.db.row_count import count_rows
+from iacalls_cli.operations.maintain.locks import BLOCKING_READS, find_lock_holders
 from iacalls_cli.queries import load_query, load_topic
 from iacalls_cli.text import relation_name
 
@@ -91,8 +92,9 @@ def named_lock_waits(connection: Connection, lock_wait: str) -> Iterator[None]:
         if error.sqlstate != LOCK_NOT_AVAILABLE and "canceling statement due to statement timeout" not in error.message:
             raise
         held = ", ".join(
-            f"{row['relation']} ({row['session']})"
-            for row in fetch(connection, load_query("backup/lockers"))[:NAMED_RELATIONS]
+            f"{relation_name(row['schema'], row['relation'])} "
+            f"({'prepared transaction' if row['is_prepared'] else 'session'} {row['holder']}, {row['application']})"
+            for row in find_lock_holders(connection, BLOCKING_READS)[:NAMED_RELATIONS]
         )
         raise DatabaseError(
             f"waited {lock_wait} for a table that another session locks"

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,6 +17,11 @@ from iacalls_cli.queries import load_query
 ATTEMPTS = 3
 PAUSE_SECONDS = 1.0
 NAMED_HOLDERS = 3
+# The modes of lock that conflict with what reads, writes and maintenance take of a table, and with every lock.
+BLOCKING_READS = ("AccessExclusiveLock",)
+BLOCKING_WRITES = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", *BLOCKING_READS)
+BLOCKING_MAINTENANCE = ("ShareUpdateExclusiveLock", *BLOCKING_WRITES)
+BLOCKING_ALL = ("AccessShareLock", "RowShareLock", "RowExclusiveLock", *BLOCKING_MAINTENANCE)
 # A client that is killed says no farewell: the server looks after it while it works for it.
 CLIENT_CHECK = "2s"
 
@@ -81,23 +86,25 @@ def try_for_lock(action: Callable[[], None], pause: Pause = time.sleep, cancelle
         pause(random.SystemRandom().uniform(0.5, 1.5) * PAUSE_SECONDS)
 
 
-def name_lock_holders(connection: Connection, relation: int, *, is_exclusive: bool = False) -> str:
-    """The sessions that keep a maintenance command from a relation, for an error; '' for none.
+def find_lock_holders(
+    connection: Connection, modes: Sequence[str], relations: Iterable[int] | None = None
+) -> list[dict[str, Any]]:
+    """Return who keeps others from relations, or from any table: by a lock of such a mode, or waiting for one."""
+    values = {"modes": list(modes), "relations": None if relations is None else list(relations)}
+    return fetch(connection, load_query("maintain/lock-holders"), values)
 
-    `is_exclusive` is for a command that wants the relation for itself alone.
-    """
-    values = {"relation": relation, "is_exclusive": is_exclusive}
-    holders = fetch(connection, load_query("maintain/lock-holders"), values)
-    named = [name_holder(row["holder"], row) for row in holders[:NAMED_HOLDERS]]
+
+def name_lock_holders(connection: Connection, *relations: int, modes: Sequence[str] = BLOCKING_MAINTENANCE) -> str:
+    """Return who keeps a command from relations, for an error; '' for nobody."""
+    holders = list(dict.fromkeys(map(name_holder, find_lock_holders(connection, modes, relations))))
     more = [f"{len(holders) - NAMED_HOLDERS} more"] if len(holders) > NAMED_HOLDERS else []
-    return ", ".join(named + more)
+    return ", ".join(holders[:NAMED_HOLDERS] + more)
 
 
-def name_holder(name: str, row: Mapping[str, Any]) -> str:
-    """A session or a prepared transaction that holds a lock, for people."""
-    if row["is_prepared"]:
-        return name_prepared(name, row["role"], row["since"])
-    return name_session(name, row["application"] or row["role"], row["since"])
+def name_holder(row: Mapping[str, Any]) -> str:
+    """Return a session or a prepared transaction that holds a lock, for people."""
+    name = name_prepared if row["is_prepared"] else name_session
+    return name(row["holder"], row["application"], row["since"])
 
 
 def name_prepared(name: str, owner: str, since: str | None) -> str:

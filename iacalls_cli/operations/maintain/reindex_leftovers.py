@@ -10,7 +10,14 @@ from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.sqlstates import UNDEFINED_OBJECT
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.indexes import IndexState, read_indexes
-from iacalls_cli.operations.maintain.locks import Pause, lock_problem, name_lock_holders, try_for_lock, without_timeouts
+from iacalls_cli.operations.maintain.locks import (
+    BLOCKING_ALL,
+    Pause,
+    lock_problem,
+    name_lock_holders,
+    try_for_lock,
+    without_timeouts,
+)
 from iacalls_cli.queries import load_query
 
 # Of the 63 bytes of a name, what a suffix like _ccnew12 always leaves of it.
@@ -63,7 +70,7 @@ def drop_leftover(connection: Connection, index: IndexState, pause: Pause) -> st
     except DatabaseError as error:
         if error.sqlstate == UNDEFINED_OBJECT:
             return ""
-        return lock_problem(error, name_lock_holders(connection, index.table_oid, is_exclusive=True))
+        return lock_problem(error, name_lock_holders(connection, index.table_oid, modes=BLOCKING_ALL))
     return ""
 
 

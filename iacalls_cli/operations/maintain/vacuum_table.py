@@ -11,6 +11,8 @@ from iacalls_cli.database.sqlstates import INSUFFICIENT_PRIVILEGE, UNDEFINED_TAB
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
 from iacalls_cli.operations.maintain.locks import (
+    BLOCKING_ALL,
+    BLOCKING_MAINTENANCE,
     CancelledFor,
     Pause,
     lock_problem,
@@ -116,9 +118,8 @@ def vacuum_table(
         with without_timeouts(connection):
             try_for_lock(vacuum, pause, cancelled_for)
     except DatabaseError as error:
-        problem = explain_missing_name(connection, oid, error) or lock_problem(
-            error, name_lock_holders(connection, oid, is_exclusive=is_full), cancelled_for()
-        )
+        holders_of_lock = name_lock_holders(connection, oid, modes=BLOCKING_ALL if is_full else BLOCKING_MAINTENANCE)
+        problem = explain_missing_name(connection, oid, error) or lock_problem(error, holders_of_lock, cancelled_for())
         spent = time.monotonic() - began
         return VacuumResult(schema, name, "failed", before, None, spent, problem=problem, sqlstate=error.sqlstate)
     if connection.info.server_version < FLUSH_VERSION:

@@ -94,7 +94,7 @@ class ProgressMonitor:
         """Note whom each worker waits for: afterwards, nobody knows."""
         for row in fetch(self.connection, load_query("maintain/blockers"), sessions):
             worker = busy[row["pid"]]
-            words = name_holder(row["blocker"], row)
+            words = name_holder(row)
             worker.looks = worker.looks + 1 if words == worker.waits_for else 0
             worker.waits_for = words
             if worker.looks == TOLD_LOOKS:

@@ -1,8 +1,8 @@
 -- The sessions and prepared transactions that some of ours wait for now.
 -- param: sessions text -- the pids of ours, as an array
 -- effect: read-only
-SELECT w.pid, b.pid::text AS blocker, coalesce(a.usename::text, '') AS role,
-       coalesce(nullif(a.application_name, ''), nullif(a.backend_type, 'client backend'), '') AS application,
+SELECT w.pid, b.pid::text AS holder,
+       coalesce(nullif(a.application_name, ''), nullif(a.backend_type, 'client backend'), a.usename::text, '') AS application,
        to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS') AS since,
        false AS is_prepared
   FROM unnest((:sessions)::integer[]) AS w (pid)
@@ -11,7 +11,7 @@ SELECT w.pid, b.pid::text AS blocker, coalesce(a.usename::text, '') AS role,
  -- A prepared transaction belongs to no session: 0 stands for all of them.
  WHERE b.pid <> 0
 UNION
-SELECT w.pid, x.gid, x.owner::text, x.owner::text, to_char(x.prepared, 'YYYY-MM-DD HH24:MI:SS'), true
+SELECT w.pid, x.gid, x.owner::text, to_char(x.prepared, 'YYYY-MM-DD HH24:MI:SS'), true
   FROM pg_locks AS w
   JOIN pg_prepared_xacts AS x
     ON w.transactionid = x.transaction
@@ -22,4 +22,4 @@ SELECT w.pid, x.gid, x.owner::text, x.owner::text, to_char(x.prepared, 'YYYY-MM-
  WHERE NOT w.granted
    AND w.pid = ANY ((:sessions)::integer[])
    AND 0 = ANY (pg_blocking_pids(w.pid))
- ORDER BY 1, 5, 2
+ ORDER BY 1, 4, 2

@@ -8,7 +8,7 @@ it commits; whatever ends it before that leaves the rows where they were.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,7 +26,7 @@ from iacalls_cli.operations.maintain.cleanup.cascade_batch import CascadeBatch
 from iacalls_cli.operations.maintain.cleanup.plan import RulePlan, count_left
 from iacalls_cli.operations.maintain.cleanup.ranges import MOST_SECONDS, BatchSize, Range, walk
 from iacalls_cli.operations.maintain.interrupts import held_back
-from iacalls_cli.operations.maintain.locks import without_timeouts
+from iacalls_cli.operations.maintain.locks import BLOCKING_WRITES, name_lock_holders, without_timeouts
 from iacalls_cli.operations.maintain.relations import Relation
 from iacalls_cli.queries import load_query
 
@@ -218,14 +218,9 @@ class RuleDeletion:
                 writer.committed()
             tally.add(counts)
 
-    def holders(self, batch: Batch) -> list[str]:
-        """The sessions that keep everybody from writing to a table that the batch writes to."""
-        rows = [
-            row
-            for oid in batch.plan.cascades.written()
-            for row in fetch(self.connection, load_query("maintain/lockers"), {"oid": oid})
-        ]
-        return [f"session {row['pid']} ({row['application'] or 'without a name'}, {row['mode']})" for row in rows]
+    def holders(self, batch: Batch) -> str:
+        """Return who keeps everybody from writing to a table that the batch writes to; '' for nobody."""
+        return name_lock_holders(self.connection, *batch.plan.cascades.written(), modes=BLOCKING_WRITES)
 
 
 def resolve_outcome(connection: Connection, writer: ArchiveWriter) -> bool:
@@ -246,12 +241,12 @@ def resolve_outcome(connection: Connection, writer: ArchiveWriter) -> bool:
     return outcome == "committed"
 
 
-def locked(relation: Relation, holders: Sequence[str], error: IacallsError) -> IacallsError:
+def locked(relation: Relation, holders: str, error: IacallsError) -> IacallsError:
     """The error that tells who keeps us from a table."""
     if not holders:
         return error
     return DatabaseError(
-        f"{relation} is locked by {', '.join(holders)}",
+        f"{relation} is locked by {holders}",
         "what was deleted so far stays deleted; try again when that is over",
         LOCK_NOT_AVAILABLE,
     )

@@ -90,7 +90,7 @@ def only_cleanup(connection: Connection) -> Iterator[None]:
     Raises `IacallsError` naming the session that is at it.
     """
     if not fetch(connection, load_query("maintain/lock"))[0]["is_ours"]:
-        holders = fetch(connection, load_query("maintain/lock-holder"))
+        holders = fetch(connection, load_query("maintain/cleanup-session"))
         named = ", ".join(
             f"{row['application'] or 'a session'}, session {row['pid']} of {row['role']}"
             + (f" from {row['client']}, since {row['since']}" if row["since"] else "")

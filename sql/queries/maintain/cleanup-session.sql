@@ -1,4 +1,4 @@
--- The session that cleans this database up.
+-- The session that cleans this database up, or undoes that.
 -- effect: read-only
 SELECT l.pid, coalesce(a.application_name, '') AS application, coalesce(a.usename::text, '') AS role,
        coalesce(host(a.client_addr), 'this machine') AS client, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') AS since
