@@ -94,7 +94,7 @@ class OpenFolder:
                 if error.errno in (errno.ELOOP, errno.ENXIO):  # exchanged in this very moment
                     raise DamagedFile(f"{path} is not a regular file") from None
                 raise
-        try:
+        with closed_on_failure(opened):
             status = os.fstat(opened)
             require_regular(status, path)
             if flags & os.O_ACCMODE != os.O_RDONLY:
@@ -104,9 +104,6 @@ class OpenFolder:
                         f"{self.path / path} has a second name (hard link), and what it names would change as well",
                         "copy the file over itself, then try again",
                     )
-        except BaseException:
-            os.close(opened)
-            raise
         return opened
 
     def create(self, name: str, mode: int = 0o600) -> int:
@@ -289,6 +286,16 @@ def user_of(uid: int) -> str:
         return str(uid)
 
 
+@contextmanager
+def closed_on_failure(handle: int) -> Iterator[None]:
+    """Close a handle if the block fails, an interrupt included."""
+    try:
+        yield
+    except BaseException:
+        os.close(handle)
+        raise
+
+
 def open_lock(path: Path) -> int:
     """Open a lock file, made where it is missing; raises `ForeignFile` or `DamagedFile` for one that is not ours."""
     try:
@@ -297,14 +304,11 @@ def open_lock(path: Path) -> int:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise DamagedFile(f"the lock file {path} is not a regular file", "remove it") from None
         raise
-    try:
+    with closed_on_failure(handle):
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             raise DamagedFile(f"the lock file {path} is not a regular file, or has a second name", "remove it")
         require_own(status, path)
-    except BaseException:
-        os.close(handle)
-        raise
     return handle
 
 
@@ -321,16 +325,13 @@ def open_trusted(path: Path, links: int = LINKS) -> int:
         if not links:
             raise
         return open_trusted(path.parent / read_link(path), links - 1)
-    try:
+    with closed_on_failure(handle):
         status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         require_regular(status, str(path))
         if not is_trusted(status.st_uid):
             raise ForeignFile(f"{path} belongs to another user")
-    except BaseException:
-        os.close(handle)
-        raise
     return handle
 
 

@@ -96,21 +96,18 @@ class ArchiveWriter:
 
         Raises `IacallsError` where the disk gives back other bytes than it got, OSError when it is full.
         """
-        part = PartWriter(file)
+        part, written = PartWriter(file), None
         try:
             part.begin()
             yield part
             written = part.finish() if part.rows else None
-        except BaseException:
+        finally:
             part.end()
-            cut(file, file.size)
-            raise
-        part.end()
-        if written is None:
-            cut(file, file.size)
-            return
-        file.size += written.bytes
-        self.open_parts.append((file, written))
+            if written is None:
+                cut(file, file.size)
+        if written is not None:
+            file.size += written.bytes
+            self.open_parts.append((file, written))
 
     def seal(self, xid: str) -> None:
         """Note the open parts as those of a transaction, on the disk; after that it may commit.
