@@ -1,9 +1,19 @@
-"""Who keeps a command from a table: sessions and prepared transactions that hold a lock, or wait for one."""
+"""Who keeps a command from a table, by holding a lock or waiting for one, and how it tries again."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from iacalls_cli.database.sqlstates import (
+    CANCELLED,
+    DEADLOCK,
+    LOCK_NOT_AVAILABLE,
+    SERIALIZATION_FAILURE,
+    UNIQUE_VIOLATION,
+)
+from iacalls_cli.errors import DatabaseError
+from iacalls_cli.operations.maintain.cleanup import delete
 from iacalls_cli.operations.maintain.locks import (
     BLOCKING_ALL,
     BLOCKING_MAINTENANCE,
@@ -11,6 +21,7 @@ from iacalls_cli.operations.maintain.locks import (
     BLOCKING_WRITES,
     find_lock_holders,
     name_lock_holders,
+    retry,
 )
 from tests.support.live_load import wait_until
 from tests.support.servers import OWNER
@@ -81,3 +92,46 @@ def test_many_are_counted(server, database, connection, users):
     assert name_lock_holders(connection, users, modes=BLOCKING_ALL).endswith(", 2 more")
     for other in others:
         other.close()
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+def fail_with(*sqlstates):
+    """An action that fails with these SQLSTATEs, one after the other, then returns how often it was run."""
+    left = list(sqlstates)
+
+    def act():
+        if left:
+            raise DatabaseError("no", sqlstate=left.pop(0))
+        return len(sqlstates) + 1
+
+    return act
+
+
+def test_what_passes_is_tried_again(pauses):
+    assert retry(fail_with(LOCK_NOT_AVAILABLE, DEADLOCK), pauses.append) == 3
+    assert len(pauses) == 2
+    assert all(0.5 <= pause <= 1.5 for pause in pauses)
+
+
+@pytest.mark.parametrize(
+    ("sqlstates", "tries"),
+    [((LOCK_NOT_AVAILABLE,) * 3, 3), ((SERIALIZATION_FAILURE, UNIQUE_VIOLATION), 2), ((CANCELLED,), 1)],
+)
+def test_the_last_error_is_raised(pauses, sqlstates, tries):
+    with pytest.raises(DatabaseError) as raised:
+        retry(fail_with(*sqlstates), pauses.append)
+    assert (raised.value.sqlstate, len(pauses)) == (sqlstates[-1], tries - 1)
+
+
+def test_what_was_cancelled_for_another_session_is_tried_again(pauses):
+    assert retry(fail_with(CANCELLED), pauses.append, lambda: "session 7") == 2
+
+
+def test_the_waits_of_a_cleanup_grow_until_its_time_is_over(monkeypatch):
+    clock = SimpleNamespace(monotonic=iter(range(8)).__next__)
+    monkeypatch.setattr(delete, "time", clock)
+    assert list(delete.growing_waits(6)) == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]

@@ -9,7 +9,7 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
-from iacalls_cli.operations.maintain.locks import lock_problem, name_lock_holders, try_for_lock, without_timeouts
+from iacalls_cli.operations.maintain.locks import lock_problem, name_lock_holders, retry, without_timeouts
 from iacalls_cli.operations.maintain.tables import TableState, find_tables, read_tables
 from iacalls_cli.operations.maintain.vacuum import PAGE, Bars, not_permitted_reason
 from iacalls_cli.operations.maintain.vacuum_table import measure
@@ -104,7 +104,7 @@ def analyze_table(worker: Worker[TableState], table: TableState) -> AnalyzeResul
 
     try:
         with without_timeouts(connection):
-            try_for_lock(analyze, worker.pause, worker.cancelled_for)
+            retry(analyze, worker.pause, worker.cancelled_for)
         after = measure(connection, table.oid)
     except DatabaseError as error:
         holders = name_lock_holders(connection, table.oid)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.operations.maintain.locks import try_for_lock
+from iacalls_cli.operations.maintain.locks import retry
 from iacalls_cli.operations.maintain.tables import unknown_name
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
@@ -85,13 +85,7 @@ class IndexState:
 
 def read_indexes(connection: Connection) -> list[IndexState]:
     """All indexes of the users' tables, by table and name; raises `DatabaseError`."""
-    found: list[IndexState] = []
-
-    def read() -> None:
-        found[:] = [IndexState(**row) for row in fetch(connection, load_query("maintain/indexes"))]
-
-    try_for_lock(read)
-    return found
+    return [IndexState(**row) for row in retry(lambda: fetch(connection, load_query("maintain/indexes")))]
 
 
 def find_indexes(known: Sequence[IndexState], tables: Sequence[str], names: Sequence[str]) -> list[IndexState]:

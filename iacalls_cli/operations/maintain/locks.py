@@ -4,13 +4,12 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
-
-import psycopg
+from itertools import repeat
+from typing import Any, TypeVar
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.database.sqlstates import CANCELLED, DEADLOCK, LOCK_NOT_AVAILABLE
+from iacalls_cli.database.sqlstates import CANCELLED, DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.queries import load_query
 
@@ -25,6 +24,9 @@ BLOCKING_ALL = ("AccessShareLock", "RowShareLock", "RowExclusiveLock", *BLOCKING
 # A client that is killed says no farewell: the server looks after it while it works for it.
 CLIENT_CHECK = "2s"
 
+# What other sessions cause, and what passes: a lock, a deadlock, changes at the same time.
+PASSING = (LOCK_NOT_AVAILABLE, DEADLOCK, SERIALIZATION_FAILURE)
+Result = TypeVar("Result")
 Pause = Callable[[float], object]
 CancelledFor = Callable[[], str]
 
@@ -67,23 +69,27 @@ def set_limit(connection: Connection, name: str, value: str) -> None:
     connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
 
 
-def try_for_lock(action: Callable[[], None], pause: Pause = time.sleep, cancelled_for: CancelledFor = nobody) -> None:
-    """Run an action that takes a lock, again after a while where it does not get it or had to make way.
+def retry(
+    action: Callable[[], Result],
+    pause: Pause = time.sleep,
+    cancelled_for: CancelledFor = nobody,
+    waits: Iterator[float] | None = None,
+) -> Result:
+    """Run an action and return its result; run it again, after a while, as long as another session prevents it.
 
-    The pauses are of random length, so that two sessions do not meet again and again. Raises
-    the last attempt's error.
+    `waits` are the seconds before each further attempt; two short ones unless given. Raises the last
+    attempt's `DatabaseError`.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    left = repeat(PAUSE_SECONDS, ATTEMPTS - 1) if waits is None else waits
+    while True:
         try:
-            action()
+            return action()
         except DatabaseError as error:
-            is_passing = error.sqlstate in (LOCK_NOT_AVAILABLE, DEADLOCK)
-            is_passing = is_passing or (error.sqlstate == CANCELLED and cancelled_for() != "")
-            if not is_passing or attempt == ATTEMPTS:
+            is_passing = error.sqlstate in PASSING or (error.sqlstate == CANCELLED and cancelled_for() != "")
+            if not is_passing or (wait := next(left, None)) is None:
                 raise
-        else:
-            return
-        pause(random.SystemRandom().uniform(0.5, 1.5) * PAUSE_SECONDS)
+        # Jittered, so that two that wait for one another do not meet again.
+        pause(random.SystemRandom().uniform(0.5, 1.5) * wait)
 
 
 def find_lock_holders(
@@ -132,8 +138,3 @@ def lock_problem(error: DatabaseError, holders: str, made_way: str = "") -> str:
     if error.sqlstate != LOCK_NOT_AVAILABLE:
         return error.message
     return f"locked by {holders}" if holders else "another session held the lock, and has ended meanwhile"
-
-
-def is_usable(connection: Connection) -> bool:
-    """Whether a session can still be asked something."""
-    return connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE

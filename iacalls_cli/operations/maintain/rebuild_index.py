@@ -10,8 +10,6 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.sqlstates import (
-    CANCELLED,
-    DEADLOCK,
     INSUFFICIENT_PRIVILEGE,
     LOCK_NOT_AVAILABLE,
     UNIQUE_VIOLATION,
@@ -20,10 +18,9 @@ from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
 from iacalls_cli.operations.maintain.indexes import IndexState
 from iacalls_cli.operations.maintain.locks import (
-    ATTEMPTS,
     lock_problem,
     name_lock_holders,
-    try_for_lock,
+    retry,
     without_timeouts,
 )
 from iacalls_cli.operations.maintain.reindex_leftovers import drop_copies
@@ -75,52 +72,58 @@ def reindex_index(worker: Worker[IndexState], index: IndexState, attempt: Attemp
     in the result; raises `ConnectionFailed`.
     """
     began = time.monotonic()
-    connection = worker.connection
-    for number in range(1, ATTEMPTS + 1):
-        problem, is_passing = rebuild(worker, index, attempt.wait)
-        if not problem:
-            break
+    try:
+        stays = retry(lambda: rebuild(worker, index, attempt), worker.pause, worker.cancelled_for)
+    except DatabaseError as error:
+        spent = time.monotonic() - began
+        blocker = worker.waits_for if error.message.startswith(WAITED) else ""
+        return ReindexResult(str(index), index.table, "failed", index.size, None, spent, error.message, blocker)
+    now = find_index(worker.connection, index)
+    spent = time.monotonic() - began
+    return ReindexResult(str(index), index.table, "rebuilt", index.size, now[1] if now else None, spent, stays)
+
+
+def rebuild(worker: Worker[IndexState], index: IndexState, attempt: Attempt) -> str:
+    """Rebuild an index in one attempt, which leaves nothing; return why its old form stays all the same, or ''.
+
+    Raises `DatabaseError`, which `retry` takes for a passing one only where another attempt may go better.
+    """
+    try:
+        execute_reindex(worker, index, attempt.wait)
+    except DatabaseError as error:
         if worker.stopping.is_set():  # who stopped it removes what it left
-            return ReindexResult(str(index), index.table, "failed", index.size, problem="interrupted")
-        stays = drop_copies(connection, index, attempt.before, worker.pause)
-        now = find_index(connection, index)
+            raise DatabaseError("interrupted") from error
+        stays = drop_copies(worker.connection, index, attempt.before, worker.pause)
+        now = find_index(worker.connection, index)
         if now and now[0] != index.oid:  # swapped already: only the old one could not be removed
-            return ReindexResult(str(index), index.table, "rebuilt", index.size, now[1], time.monotonic() - began,
-                                 "; ".join(stays))  # fmt: skip
-        if not is_passing or stays or number == ATTEMPTS:
-            problem = "; ".join([problem, *stays])
-            spent = time.monotonic() - began
-            blocker = worker.waits_for if problem.startswith(WAITED) else ""
-            return ReindexResult(str(index), index.table, "failed", index.size, None, spent, problem, blocker)
-        worker.pause(1)
-    now = find_index(connection, index)
-    return ReindexResult(
-        str(index), index.table, "rebuilt", index.size, now[1] if now else None, time.monotonic() - began
-    )
+            return "; ".join(stays)
+        if stays:
+            raise DatabaseError("; ".join([error.message, *stays])) from error
+        raise
+    return ""
 
 
-def rebuild(worker: Worker[IndexState], index: IndexState, wait: str) -> tuple[str, bool]:
-    """One attempt: the problem, or '', and whether another attempt may meet none."""
+def execute_reindex(worker: Worker[IndexState], index: IndexState, wait: str) -> None:
+    """Run REINDEX once the table is free for it; raise `DatabaseError` with the problem."""
     connection = worker.connection
     statement = sql.SQL("REINDEX INDEX CONCURRENTLY {}").format(sql.Identifier(index.schema, index.name))
     worker.waits_for = worker.made_way = ""
     try:
-        try_for_lock(lambda: require_lock(connection, index), worker.pause, worker.cancelled_for)
+        retry(lambda: require_lock(connection, index), worker.pause, worker.cancelled_for)
     except DatabaseError as error:
         holders = name_lock_holders(connection, index.table_oid)
-        return lock_problem(error, holders, worker.cancelled_for()), False
+        raise DatabaseError(lock_problem(error, holders, worker.cancelled_for())) from error
     try:
         with without_timeouts(connection, wait), index_path(connection):
             connection.execute(statement)
     except DatabaseError as error:
         if error.sqlstate == LOCK_NOT_AVAILABLE:
             whom = worker.waits_for or "a transaction that is older than it"
-            return f"{WAITED}{wait} for {whom}, which uses the table or has an older snapshot", False
-        made_way = worker.cancelled_for()
-        is_passing = error.sqlstate == DEADLOCK or (error.sqlstate == CANCELLED and made_way != "")
+            problem = f"{WAITED}{wait} for {whom}, which uses the table or has an older snapshot"
+            raise DatabaseError(problem) from error
         missing = explain_missing_name(connection, index.table_oid, error) or explain_duplicates(error)
-        return missing or lock_problem(error, "", made_way), is_passing
-    return "", False
+        problem = missing or lock_problem(error, "", worker.cancelled_for())
+        raise DatabaseError(problem, sqlstate=error.sqlstate) from error
 
 
 def explain_duplicates(error: DatabaseError) -> str:

@@ -15,7 +15,7 @@ from iacalls_cli.operations.maintain.locks import (
     Pause,
     lock_problem,
     name_lock_holders,
-    try_for_lock,
+    retry,
     without_timeouts,
 )
 from iacalls_cli.queries import load_query
@@ -66,7 +66,7 @@ def drop_leftover(connection: Connection, index: IndexState, pause: Pause) -> st
 
     try:
         with without_timeouts(connection):
-            try_for_lock(drop, pause)
+            retry(drop, pause)
     except DatabaseError as error:
         if error.sqlstate == UNDEFINED_OBJECT:
             return ""

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import UsageError
-from iacalls_cli.operations.maintain.locks import try_for_lock
+from iacalls_cli.operations.maintain.locks import retry
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 
@@ -90,14 +90,8 @@ class TableState:
 
 def read_tables(connection: Connection) -> list[TableState]:
     """All tables and materialized views of the users, by name; raises `DatabaseError`."""
-    found: list[TableState] = []
-
-    def read() -> None:
-        found[:] = [TableState(**row) for row in fetch(connection, load_query("maintain/tables"))]
-
     # A lock that comes between looking for locks and asking for a size is met by looking again.
-    try_for_lock(read)
-    return found
+    return [TableState(**row) for row in retry(lambda: fetch(connection, load_query("maintain/tables")))]
 
 
 def find_tables(tables: Sequence[TableState], names: Iterable[str]) -> list[TableState]:

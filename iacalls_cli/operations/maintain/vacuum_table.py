@@ -19,7 +19,7 @@ from iacalls_cli.operations.maintain.locks import (
     name_lock_holders,
     name_session,
     nobody,
-    try_for_lock,
+    retry,
     without_timeouts,
 )
 from iacalls_cli.queries import load_query
@@ -116,7 +116,7 @@ def vacuum_table(
 
     try:
         with without_timeouts(connection):
-            try_for_lock(vacuum, pause, cancelled_for)
+            retry(vacuum, pause, cancelled_for)
     except DatabaseError as error:
         holders_of_lock = name_lock_holders(connection, oid, modes=BLOCKING_ALL if is_full else BLOCKING_MAINTENANCE)
         problem = explain_missing_name(connection, oid, error) or lock_problem(error, holders_of_lock, cancelled_for())

@@ -5,10 +5,9 @@ that one stays for the next run. What a transaction deletes is archived, read ba
 it commits; whatever ends it before that leaves the rows where they were.
 """
 
-import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +16,7 @@ from typing import TypeVar
 
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.database.sqlstates import CANCELLED, DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE
+from iacalls_cli.database.sqlstates import CANCELLED, LOCK_NOT_AVAILABLE
 from iacalls_cli.errors import DatabaseError, IacallsError
 from iacalls_cli.operations.maintain.archive.recovery import outcome_of
 from iacalls_cli.operations.maintain.archive.writer import ArchiveWriter
@@ -26,17 +25,15 @@ from iacalls_cli.operations.maintain.cleanup.cascade_batch import CascadeBatch
 from iacalls_cli.operations.maintain.cleanup.plan import RulePlan, count_left
 from iacalls_cli.operations.maintain.cleanup.ranges import MOST_SECONDS, BatchSize, Range, walk
 from iacalls_cli.operations.maintain.interrupts import held_back
-from iacalls_cli.operations.maintain.locks import BLOCKING_WRITES, name_lock_holders, without_timeouts
+from iacalls_cli.operations.maintain.locks import BLOCKING_WRITES, PASSING, name_lock_holders, retry, without_timeouts
 from iacalls_cli.operations.maintain.relations import Relation
 from iacalls_cli.queries import load_query
 
 LOCK_WAIT = "100ms"
 # How long the server keeps the locks of a transaction whose client says nothing more, being cut off or halted.
 SILENCE = "20s"
-# What another session causes, and what goes by: a lock, a deadlock, changes at the same time.
-PASSING = (LOCK_NOT_AVAILABLE, DEADLOCK, SERIALIZATION_FAILURE)
 # How long a table that somebody locks is tried again, with waits that grow and are never the same.
-PATIENCE_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 5.0
+PATIENCE_SECONDS, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 0.2, 5.0
 # How often a table is gone through where others move rows meanwhile.
 MOST_PASSES = 3
 Result = TypeVar("Result")
@@ -151,51 +148,43 @@ class RuleDeletion:
 
     def take(self, batch: Batch, relation: Relation, piece: Range, pace: BatchSize, tally: RuleStats) -> bool:
         """Delete within one range; returns False if it took too long, and is to be tried with less."""
-        until, skips, tries = time.monotonic() + PATIENCE_SECONDS, False, 0
-        while True:
+        limit, skips = int(MOST_SECONDS * 1000) if pace.width > 1 else 0, False
+
+        def delete() -> bool:
+            nonlocal skips
             began = time.monotonic()
-            limit = int(MOST_SECONDS * 1000) if pace.width > 1 else 0
             try:
                 self.transact(batch, relation, piece, tally, limit, skips=skips)
             except DatabaseError as error:
                 if error.sqlstate == CANCELLED and limit and time.monotonic() - began >= MOST_SECONDS * 0.9:
                     pace.was_too_wide()
                     return False
-                if error.sqlstate not in PASSING:
+                if error.sqlstate != LOCK_NOT_AVAILABLE or skips or self.holders(batch):
                     raise
-                holders = self.holders(batch)
-                if error.sqlstate == LOCK_NOT_AVAILABLE and not holders and not skips:
-                    # Somebody uses a row, not the table: the others go without it.
-                    skips = True
-                    continue
-                tries += 1
-                self.wait(tries, until, locked(relation, holders, error))
-                continue
+                # Somebody uses a row, not the table: the others go without it.
+                skips = True
+                return delete()
             seconds = time.monotonic() - began
             tally.transactions += 1
             tally.longest, tally.last = max(tally.longest, seconds), seconds
             pace.took(seconds, piece.share)
             return True
 
-    def patiently(self, batch: Batch, relation: Relation, action: Callable[[], Result]) -> Result:
-        """Do what only looks at a table, again after a while where somebody locks even that out."""
-        until, tries = time.monotonic() + PATIENCE_SECONDS, 0
-        while True:
-            try:
-                return action()
-            except DatabaseError as error:
-                if error.sqlstate not in PASSING:
-                    raise
-                tries += 1
-                self.wait(tries, until, locked(relation, self.holders(batch), error))
+        return self.patiently(batch, relation, delete)
 
-    def wait(self, tries: int, until: float, error: IacallsError) -> None:
-        """Wait before another try; raises the error where it is too late for one."""
-        if time.monotonic() > min(until, self.deadline):
-            raise error
-        # Jittered, so that two that wait for one another do not meet again.
-        wait = min(0.1 * 2**tries, LONGEST_WAIT_SECONDS)
-        self.rest(random.uniform(0.5, 1.5) * wait)  # noqa: S311, it is no secret
+    def patiently(self, batch: Batch, relation: Relation, action: Callable[[], Result]) -> Result:
+        """Do something with a table, again after a while where somebody locks it; the error tells who does."""
+        until = min(time.monotonic() + PATIENCE_SECONDS, self.deadline)
+        try:
+            return retry(action, self.rest, waits=growing_waits(until))
+        except DatabaseError as error:
+            if error.sqlstate not in PASSING or not (holders := self.holders(batch)):
+                raise
+            raise DatabaseError(
+                f"{relation} is locked by {holders}",
+                "what was deleted so far stays deleted; try again when that is over",
+                LOCK_NOT_AVAILABLE,
+            ) from None
 
     def transact(
         self, batch: Batch, relation: Relation, piece: Range, tally: RuleStats, limit: int, *, skips: bool
@@ -223,6 +212,14 @@ class RuleDeletion:
         return name_lock_holders(self.connection, *batch.plan.cascades.written(), modes=BLOCKING_WRITES)
 
 
+def growing_waits(until: float) -> Iterator[float]:
+    """Yield how long to wait before each further attempt, as long as a time.monotonic() is not over."""
+    wait = FIRST_WAIT_SECONDS
+    while time.monotonic() <= until:
+        yield wait
+        wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
 def resolve_outcome(connection: Connection, writer: ArchiveWriter) -> bool:
     """After a transaction that broke off: take its parts back, unless it committed, which is returned.
 
@@ -239,14 +236,3 @@ def resolve_outcome(connection: Connection, writer: ArchiveWriter) -> bool:
     elif outcome == "aborted":
         writer.aborted()
     return outcome == "committed"
-
-
-def locked(relation: Relation, holders: str, error: IacallsError) -> IacallsError:
-    """The error that tells who keeps us from a table."""
-    if not holders:
-        return error
-    return DatabaseError(
-        f"{relation} is locked by {holders}",
-        "what was deleted so far stays deleted; try again when that is over",
-        LOCK_NOT_AVAILABLE,
-    )

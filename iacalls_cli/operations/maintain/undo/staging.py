@@ -9,7 +9,7 @@ from psycopg import sql
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError
-from iacalls_cli.operations.maintain.locks import try_for_lock
+from iacalls_cli.operations.maintain.locks import retry
 from iacalls_cli.operations.maintain.relations import ForeignKey, Schema
 from iacalls_cli.operations.maintain.undo.targets import UndoTarget
 
@@ -105,10 +105,8 @@ class Staging(ABC):
 
     def put_back(self, rows: Sequence[bytes]) -> Outcome:
         """One transaction with rows in COPY's text format."""
-        outcome = Outcome()
 
-        def transact() -> None:
-            nonlocal outcome
+        def transact() -> Outcome:
             with self.connection.transaction():
                 # What waits for the commit keeps triggers from being enabled again.
                 self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -122,10 +120,9 @@ class Staging(ABC):
                 if self.target.is_retyped:
                     self.require_same_text(b"".join(rows))
                 with application_path(self.connection):
-                    outcome = self.act()
+                    return self.act()
 
-        try_for_lock(transact)
-        return outcome
+        return retry(transact)
 
     def require_same_text(self, rows: bytes) -> None:
         """Raise `DatabaseError` unless columns that have other types now still write the values as before."""
