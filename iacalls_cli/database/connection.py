@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +141,8 @@ def open_session(
                 raise refusal(error, place, arguments) from None
 
     connection = connect_once()
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(connection.close)
         is_pooled = not target.is_embedded and is_behind_pooler(connection)
         if is_pooled and not target.pooler:
             raise pooler_refused(str(place))
@@ -148,19 +150,14 @@ def open_session(
             raise other_database_refused(str(place))
         if is_pooled:
             require_own_session(connection, connect_once, str(place))
-    except BaseException:
-        # Nothing was set yet: there is nothing to reset.
-        connection.close()
-        raise
-    info = connection.info
-    place = Place(info.host or place.host, str(info.port), info.dbname, info.user, place.source, place.is_embedded)
-    warnings = tuple(safety_warnings(connection, target, parameters))
-    session = Session(connection, place, limits, warnings, is_pooled, target.left_out)
-    try:
+        info = connection.info
+        place = Place(info.host or place.host, str(info.port), info.dbname, info.user, place.source, place.is_embedded)
+        warnings = tuple(safety_warnings(connection, target, parameters))
+        session = Session(connection, place, limits, warnings, is_pooled, target.left_out)
+        # Before this nothing is set that a pooler's next client could find.
+        on_failure.callback(session.close)
         apply_settings(connection, read_only, limits, application=f"iacalls/{command}", fixed_money=fixed_money)
-    except BaseException:
-        session.close()
-        raise
+        on_failure.pop_all()
     return session
 
 

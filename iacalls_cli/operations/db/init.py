@@ -1,7 +1,7 @@
 """`db init`: a database with the documented schema and administrator, whole or not at all."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 
 import psycopg
 from psycopg import sql
@@ -51,17 +51,19 @@ def create_database(
             f"have a superuser run: ALTER ROLE {role} CREATEDB, or CREATE DATABASE {name} OWNER {role}",
             error.sqlstate,
         ) from None
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(drop_database, maintenance, unfinished)
         with open_database(unfinished) as connection:
             apply_schema(connection, password)
-        rename_database(maintenance, unfinished, name)
-    except BaseException as error:
-        drop_database(maintenance, unfinished)
-        if isinstance(error, DatabaseError) and error.sqlstate in (DUPLICATE_DATABASE, UNIQUE_VIOLATION):
+        try:
+            rename_database(maintenance, unfinished, name)
+        except DatabaseError as error:
+            if error.sqlstate not in (DUPLICATE_DATABASE, UNIQUE_VIOLATION):
+                raise
             raise DatabaseError(
                 f"another session has just created the database {name}, nothing was changed", "see `iacalls db verify`"
             ) from None
-        raise
+        on_failure.pop_all()
 
 
 def require_empty(connection: Connection) -> None:
