@@ -13,7 +13,7 @@ import typer
 
 from iacalls_cli import diagnostics, options
 from iacalls_cli.errors import PasswordNeeded, UsageError
-from iacalls_cli.output.write import Format, write_answer
+from iacalls_cli.output.write import Format, write_result
 from iacalls_cli.table import Result, Table
 from iacalls_cli.text import BYTE_ORDER_MARK
 
@@ -130,11 +130,11 @@ class Invocation:
         for warning in session.warnings:
             diagnostics.warning(warning)
 
-    def write(self, answer: Result | Table) -> None:
-        """Write the command's answer to stdout."""
-        if isinstance(answer, Table):
-            answer = Result(answer)
-        write_answer(answer, self.output, self.command, self.place or {})
+    def write(self, result: Result | Table) -> None:
+        """Write the command's result to stdout."""
+        if isinstance(result, Table):
+            result = Result(result)
+        write_result(result, self.output, self.command, self.place or {})
 
     def confirm_action(self, question: str) -> None:
         """For what can be undone: ask y/N at a terminal, go on without one."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from iacalls_cli.config.target import Target
 from iacalls_cli.errors import UsageError
@@ -134,3 +134,8 @@ def apply_changes(changes: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def conninfo(parameters: Mapping[str, Any]) -> str:
+    """Return parameters as a conninfo string, for a client program."""
+    return make_conninfo(**parameters)

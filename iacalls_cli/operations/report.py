@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from iacalls_cli.errors import DatabaseError, UsageError
 from iacalls_cli.queries import Parameter, Query, load_query, load_topic, read_query
-from iacalls_cli.table import Prose
+from iacalls_cli.table import Detail, Problem, Prose
 from iacalls_cli.values import Clock, read_value
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class Report:
     name: str
     description: Prose
     parameters: Prose
-    origin: str
-    problem: Prose | None = None
+    origin: Detail
+    problem: Problem = None
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,15 @@ JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 ARRAY_TOKEN = re.compile(r'[{}]|"(?:[^"\\]|\\.)*"|[^{},"]+', re.DOTALL)
 
 
-def write_json(answer: Result, command: str, target: Mapping[str, str], stream: TextIO) -> None:
-    """One object: command, target, the answer's further members, and data, a row a line."""
+def write_json(result: Result, command: str, target: Mapping[str, str], stream: TextIO) -> None:
+    """One object: command, target, the result's further members, and data, a row a line."""
     members = {"command": command, "target": dict(target)}
     stream.write("{")
     for name, value in members.items():
         stream.write(f"{quote(name)}: {dump(value)},\n ")
-    for name, value in answer.more.items():
+    for name, value in result.more.items():
+        if isinstance(value, Table) and value.is_for_people:
+            continue
         stream.write(f"{quote(name)}: ")
         if isinstance(value, Table):
             write_rows(value, stream)
@@ -38,7 +40,7 @@ def write_json(answer: Result, command: str, target: Mapping[str, str], stream: 
             stream.write(dump(value))
         stream.write(",\n ")
     stream.write('"data": ')
-    write_rows(answer.data, stream)
+    write_rows(result.data, stream)
     stream.write("}\n")
 
 

@@ -1,8 +1,10 @@
-"""The one way to stdout: an answer, a format, and the renderer for it."""
+"""The one way to stdout: a result, a format, and the renderer for it."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TextIO
 
 from iacalls_cli.table import Result, Table
@@ -21,50 +23,77 @@ class Format(StrEnum):
     HTML = "html"
 
 
-# The formats that are read by people, not by programs.
-FOR_PEOPLE = (Format.TABLE, Format.MARKDOWN, Format.HTML)
+@dataclass(frozen=True)
+class Envelope:
+    """What a renderer gets: the result, and what it is the result of."""
+
+    result: Result
+    command: str
+    target: Mapping[str, str]
+
+    @property
+    def seen(self) -> list[Table]:
+        """The tables that people see, as they see them."""
+        further = (value for value in self.result.more.values() if isinstance(value, Table))
+        return [self.result.data.for_people(), *(shown for table in further if (shown := table.for_people()).rows)]
 
 
-def without_empty_notes(table: Table, output: Format) -> Table:
-    """For people a table without its last column, the notes, where that is empty; its rows are a sequence."""
-    if output not in FOR_PEOPLE or any(row[-1] for row in table.rows):
-        return table
-    return table.only(*[column.name for column in table.columns[:-1]])
+def write_json(envelope: Envelope, stream: TextIO) -> None:
+    """One object with everything."""
+    from iacalls_cli.output import structured
+
+    structured.write_json(envelope.result, envelope.command, envelope.target, stream)
 
 
-def write_answer(
-    answer: Result, output: Format, command: str, target: Mapping[str, str], stream: TextIO | None = None
+def write_json_lines(envelope: Envelope, stream: TextIO) -> None:
+    """The rows alone, an object a line."""
+    from iacalls_cli.output import structured
+
+    structured.write_json_lines(envelope.result.data, stream)
+
+
+def write_csv(envelope: Envelope, stream: TextIO, *, is_tsv: bool = False) -> None:
+    """The rows alone, as CSV or TSV."""
+    from iacalls_cli.output import delimited
+
+    delimited.write_delimited(envelope.result.data, is_tsv, stream)
+
+
+def write_markdown(envelope: Envelope, stream: TextIO) -> None:
+    """What people see, as Markdown."""
+    from iacalls_cli.output import markup
+
+    markup.write_markdown(envelope.seen, stream)
+
+
+def write_html(envelope: Envelope, stream: TextIO) -> None:
+    """What people see, as a page."""
+    from iacalls_cli.output import markup
+
+    markup.write_html(envelope.seen, envelope.command, stream)
+
+
+RENDERERS: Mapping[Format, Callable[[Envelope, TextIO], None]] = {
+    Format.TABLE: lambda envelope, stream: write_tables(envelope.seen, stream),
+    Format.JSON: write_json,
+    Format.JSONL: write_json_lines,
+    Format.CSV: write_csv,
+    Format.TSV: partial(write_csv, is_tsv=True),
+    Format.MARKDOWN: write_markdown,
+    Format.HTML: write_html,
+}
+
+
+def write_result(
+    result: Result, output: Format, command: str, target: Mapping[str, str], stream: TextIO | None = None
 ) -> None:
-    """Write an answer to stdout (or `stream`).
+    """Write a result to stdout (or `stream`).
 
     Tables on a terminal are fitted to its width; every other format holds every cell whole.
-    CSV, TSV and JSON lines hold the answer's rows alone.
+    CSV, TSV and JSON lines hold the result's rows alone.
     """
     stream = stream or sys.stdout
-    if output is Format.JSON:
-        from iacalls_cli.output.structured import write_json
-
-        write_json(answer, command, target, stream)
-    elif output is Format.JSONL:
-        from iacalls_cli.output.structured import write_json_lines
-
-        write_json_lines(answer.data, stream)
-    elif output in (Format.CSV, Format.TSV):
-        from iacalls_cli.output.delimited import write_delimited
-
-        write_delimited(answer.data, output is Format.TSV, stream)
-    else:
-        tables = [answer.data, *(value for value in answer.more.values() if isinstance(value, Table))]
-        if output is Format.TABLE:
-            write_tables(tables, stream)
-        elif output is Format.HTML:
-            from iacalls_cli.output.markup import write_html
-
-            write_html(tables, command, stream)
-        else:
-            from iacalls_cli.output.markup import write_markdown
-
-            write_markdown(tables, stream)
+    RENDERERS[output](Envelope(result, command, target), stream)
     stream.flush()
 
 
@@ -81,7 +110,7 @@ def write_tables(tables: list[Table], stream: TextIO) -> None:
 
 
 def write_text(text: str) -> None:
-    """Text that is itself the answer (a diagram, a query's SQL): exact, but harmless on a terminal."""
+    """Text that is itself the result (a diagram, a query's SQL): exact, but harmless on a terminal."""
     if sys.stdout.isatty():
         text = "\n".join(printable(line) for line in text.splitlines())
     sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.backup import create as create_command
+from iacalls_cli.commands import hooks
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.config.backup import BackupSettings
 from iacalls_cli.operations.hooks import JobReport, run_hook
@@ -259,6 +259,6 @@ def test_a_file_in_the_current_folder_may_name_no_hook(iacalls, tmp_path, key):
 def test_a_no_to_a_question_is_no_failure_of_the_job(tell, error):
     words = tuple(map(str, tell))
     settings = BackupSettings(on_start=words, on_success=words, on_failure=words)
-    with pytest.raises(type(error)), create_command.with_hooks(Invocation("backup create"), settings, is_dry=False):
+    with pytest.raises(type(error)), hooks.with_hooks(Invocation("backup create"), settings, is_dry=False):
         raise error
     assert outcomes(tell[1]) == ["start", "success" if isinstance(error, diagnostics.Declined) else "failure"]

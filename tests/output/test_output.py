@@ -14,7 +14,7 @@ from iacalls_cli.output.cells import CHUNK_ROWS
 from iacalls_cli.output.layout import Extent, fit_columns, fits_whole, fold_header
 from iacalls_cli.output.plain import MEASURED_CHARACTERS, MEASURED_ROWS
 from iacalls_cli.output.terminal import print_tables
-from iacalls_cli.output.write import Format, write_answer
+from iacalls_cli.output.write import Format, write_result
 from iacalls_cli.table import Column, Result, Table
 from iacalls_cli.text import one_line, pretty_size, printable
 
@@ -48,7 +48,7 @@ TARGET = {"host": "h", "port": "5432", "database": "d", "user": "u", "source": "
 
 def written(table, output, more=None):
     stream = io.StringIO(newline="")
-    write_answer(Result(table, more or {}), Format(output), "report x", TARGET, stream)
+    write_result(Result(table, more or {}), Format(output), "report x", TARGET, stream)
     return stream.getvalue()
 
 
@@ -84,7 +84,7 @@ def test_golden_at_a_terminal(name, table, width, golden, monkeypatch):
 def test_no_control_character_reaches_a_terminal(output, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     stream = Terminal(newline="")
-    write_answer(Result(TEXTS), Format(output), "x", TARGET, stream)
+    write_result(Result(TEXTS), Format(output), "x", TARGET, stream)
     left = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()) if output == "table" else stream.getvalue()
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e\u2066]", left)
     assert "bold red" in left
@@ -166,7 +166,7 @@ def test_rows_are_written_while_others_still_arrive(output):
             seen.append(stream.getvalue().count("\n"))
             yield (str(number),)
 
-    write_answer(Result(Table((Column("a"),), rows())), Format(output), "x", TARGET, stream)
+    write_result(Result(Table((Column("a"),), rows())), Format(output), "x", TARGET, stream)
     assert seen[-1] > CHUNK_ROWS
     assert stream.getvalue().count("\n") >= ROWS
 
@@ -266,7 +266,7 @@ def test_a_long_piped_table_is_written_while_rows_arrive():
             yield (str(number), "x" * (30 if number == MEASURED_ROWS + 1 else 3), "|")
 
     columns = Column("a"), Column("b"), Column("c")
-    write_answer(Result(Table(columns, rows())), Format.TABLE, "x", TARGET, stream)
+    write_result(Result(Table(columns, rows())), Format.TABLE, "x", TARGET, stream)
     assert seen[MEASURED_ROWS - 1] == 0
     assert seen[-1] > MEASURED_ROWS
     lines = stream.getvalue().splitlines()
@@ -284,7 +284,7 @@ def test_few_rows_that_are_very_long_are_not_held_either():
             seen.append(stream.tell())
             yield ("x" * (2 * MEASURED_CHARACTERS // CHUNK_ROWS),)
 
-    write_answer(Result(Table((Column("a"),), rows())), Format.TABLE, "x", TARGET, stream)
+    write_result(Result(Table((Column("a"),), rows())), Format.TABLE, "x", TARGET, stream)
     assert seen[2 * CHUNK_ROWS - 1] > 0
 
 

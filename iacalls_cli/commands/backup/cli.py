@@ -1,13 +1,11 @@
 """`iacalls backup`: its commands, their options and help."""
 
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from iacalls_cli import diagnostics, options
+from iacalls_cli import options
 from iacalls_cli.commands.invocation import (
     CONFIRM_OPTIONS,
     OUTPUT_OPTIONS,
@@ -16,9 +14,8 @@ from iacalls_cli.commands.invocation import (
     Invocation,
     command,
 )
-from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
+from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.group import Group
-from iacalls_cli.table import Column, Table
 
 app = typer.Typer(
     name="backup",
@@ -32,7 +29,6 @@ app = typer.Typer(
 def complete_backups() -> list[str]:
     """The backups in the default folder, for completion."""
     from iacalls_cli.commands.backup.store import open_store
-    from iacalls_cli.errors import IacallsError
 
     try:
         return [backup.id for backup in open_store(None).backups()]
@@ -128,14 +124,9 @@ def list_backups(run: Invocation, database: Database = "", directory: Directory 
     Verified: read whole, every checksum right. Proven: restored into a scratch database and found to be
     the same there. Only manifests are read; `backup verify` reads the archives.
     """
-    from iacalls_cli.commands.backup.store import backups_answer, open_store
+    from iacalls_cli.commands.backup.list import list_all
 
-    store = open_store(directory)
-    backups = store.of_database(database)
-    if not backups:
-        of = f" of {database}" if database else ""
-        diagnostics.note(f"there is no backup{of} in {store.directory}; `iacalls backup create` makes one")
-    run.write(backups_answer(backups, run.output))
+    list_all(run, database, directory)
 
 
 @command(app, "verify", OUTPUT_OPTIONS, examples=("iacalls backup verify", "iacalls backup verify --all -q"))
@@ -149,39 +140,9 @@ def verify(
 
     What is found is recorded: `backup list` shows it, `backup prune` counts only backups that are good.
     """
-    from iacalls_cli.commands.backup.store import open_store, source_of
-    from iacalls_cli.operations.backup.store import LATEST
-    from iacalls_cli.operations.backup.verify import verify_backup
+    from iacalls_cli.commands.backup.verify import verify_backups
 
-    if all and backup not in LATEST:
-        raise UsageError("--all and a backup's id contradict each other", "give one of them")
-    store = open_store(directory)
-    chosen = store.backups() if all else [store.find(backup, partial(source_of, run))]
-    rows, failures = [], []
-    for one in chosen:
-        try:
-            with diagnostics.waiting(f"reading {one.id}"):
-                checked, findings = verify_backup(one)
-        except (IacallsError, OSError) as error:
-            if not all:
-                raise
-            # The others are verified all the same.
-            failures.append(str(error))
-            rows.append((one.id, one.state, str(error)))
-            continue
-        rows += [(one.id, checked.state, finding) for finding in findings or [""]]
-    run.write(Table((Column("id", "prose"), Column("state"), Column("finding", "prose")), rows))
-    bad = {row[0] for row in rows if row[2] and row[2] not in failures}
-    if failures and not bad:
-        raise IacallsError(
-            f"{len(failures)} of {len(chosen)} backups could not be verified: {'; '.join(failures)}",
-            "the others are as they were made",
-        )
-    if bad:
-        raise ProblemsFound(
-            f"{len(bad)} of {len(chosen)} backups are not as they were made: {', '.join(sorted(bad))}",
-            "do not rely on them; make a new one with `iacalls backup create`",
-        )
+    verify_backups(run, backup, directory, is_all=all)
 
 
 @command(
@@ -264,37 +225,10 @@ def restore(
     what will be lost, asks for the name, swaps the two in one transaction and keeps the old one for
     `iacalls backup undo`. The rows are counted and compared with the backup's manifest.
     """
-    from iacalls_cli.commands.backup.replace import replace_database
-    from iacalls_cli.commands.backup.restore import choose_jobs, restore_into, restore_tables
-    from iacalls_cli.commands.backup.store import open_store, source_of
-    from iacalls_cli.operations.backup.dump_file import find_dump_file
+    from iacalls_cli.commands.backup.restore import RestoreOptions, restore_backup
 
-    if schema_only and data_only:
-        raise UsageError("--schema-only and --data-only contradict each other", "give one, or none for both")
-    if replace and (into is not None or schema_only or data_only or table):
-        raise UsageError("--replace takes the whole backup and no other way to restore", "leave the other option out")
-    if into is not None and (data_only or table):
-        raise UsageError("--into makes a whole database", "without --into, --table and --data-only work on the target")
-    if not (replace or into is not None or data_only or table):
-        raise UsageError("where to?", "give --into NAME, --replace, --table TABLE, or --data-only")
-    if search_path and (data_only or table):
-        raise UsageError("--search-path goes with --into and --replace", "leave it out")
-    if schema_only and into is None:
-        raise UsageError("--schema-only needs a new database", "give --into NAME")
-    store = open_store(directory)
-    dump = find_dump_file(store, backup, partial(source_of, run), is_plain=plain)
-    contents = dump.manifest.contents if dump.manifest else "full"
-    if contents == "data" and not data_only:
-        raise UsageError(f"{dump.name} holds rows without their tables", "restore it with --data-only")
-    if contents == "schema" and into is None:
-        raise UsageError(f"{dump.name} holds no rows", "restore it with --into NAME")
-    if into is not None:
-        wanted = "schema" if schema_only or contents == "schema" else "full"
-        restore_into(run, dump, store, into, wanted, choose_jobs(jobs), search_path)
-    elif replace:
-        replace_database(run, dump, backup, store, choose_jobs(jobs), search_path)
-    else:
-        restore_tables(run, dump, store, tuple(table or ()), data_only=data_only)
+    options = RestoreOptions(into, replace, tuple(table or ()), schema_only, data_only, jobs, search_path, plain)
+    restore_backup(run, backup, directory, options)
 
 
 @command(
@@ -311,7 +245,7 @@ def undo(run: Invocation) -> None:
 
     What it had become meanwhile is kept under a dated name too, and what of that is newer is shown first.
     """
-    from iacalls_cli.commands.backup.replace import undo_replace
+    from iacalls_cli.commands.backup.undo import undo_replace
 
     undo_replace(run)
 
@@ -372,16 +306,6 @@ def check(
 
     Made for monitoring: it needs no database and no lock, and reads manifests only.
     """
-    from iacalls_cli.commands.backup.prune import read_demands
-    from iacalls_cli.commands.backup.store import open_store
-    from iacalls_cli.operations.backup.check import CheckLine, check_backups
-    from iacalls_cli.table import table_of
+    from iacalls_cli.commands.backup.check import check_store
 
-    demands = read_demands(max_age, min_size, max_shrink, max_proven_age)
-    lines = check_backups(open_store(directory), demands, datetime.now(UTC), database)
-    run.write(table_of(CheckLine, lines))
-    problems = [line for line in lines if line.state == "problem"]
-    if problems:
-        raise ProblemsFound(
-            f"{len(problems)} findings: {'; '.join(line.detail for line in problems)}", "see the lines above"
-        )
+    check_store(run, database, directory, max_age, min_size, max_shrink, max_proven_age)

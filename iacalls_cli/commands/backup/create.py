@@ -1,19 +1,16 @@
-"""The steps of `iacalls backup create`: look first, show the plan, make it, tell the hooks."""
+"""`iacalls backup create`: look first, show the plan, make the backup."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
+from iacalls_cli.commands.backup.jobs import usable_cores
 from iacalls_cli.commands.backup.prune import prune_store, read_retention
-from iacalls_cli.commands.backup.store import backups_answer, open_store, settings
+from iacalls_cli.commands.backup.store import backups_result, open_store, settings
 from iacalls_cli.commands.clocks import clock_difference
+from iacalls_cli.commands.hooks import Report, with_hooks
 from iacalls_cli.commands.invocation import Invocation
-from iacalls_cli.config.backup import BackupSettings
 from iacalls_cli.database.connection import Limits
 from iacalls_cli.database.parameters import describe, libpq_parameters, resolve
 from iacalls_cli.database.programs import connect_client
@@ -26,16 +23,13 @@ from iacalls_cli.operations.backup.replace import read_clock
 from iacalls_cli.operations.backup.snapshot import named_lock_waits, read_source, require_privileges
 from iacalls_cli.operations.backup.store import make_id
 from iacalls_cli.operations.compression import read_compression
-from iacalls_cli.operations.hooks import JobReport, run_hook
 from iacalls_cli.text import pretty_size
 from iacalls_cli.units import read_duration
 
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Session
 
-DEFAULT_JOBS = 4
 LOCK_WAIT = "30s"
-HOOK_TIMEOUT = "60s"
 NAMED_FUNCTIONS = 5
 
 
@@ -74,42 +68,6 @@ def read_lock_wait(text: str) -> str:
     return f"{seconds:.0f}s"
 
 
-@dataclass
-class Report:
-    """What the hooks are told at the end."""
-
-    target: str = ""
-    file: str = ""
-
-
-@contextmanager
-def with_hooks(run: Invocation, config: BackupSettings, *, is_dry: bool) -> Iterator[Report]:
-    """Tell the hooks of a job's start, and of its success or failure whatever that is."""
-    report, began = Report(), time.monotonic()
-    timeout = read_duration("hook_timeout", config.hook_timeout or HOOK_TIMEOUT).total_seconds()
-
-    def tell(words: tuple[str, ...], job: JobReport) -> None:
-        if not is_dry and (failure := run_hook(words, job, timeout)):
-            diagnostics.warning(failure)
-
-    start = JobReport(run.command, "", "start")
-    tell(config.on_start, start)
-    declined: diagnostics.Declined | None = None
-    try:
-        yield report
-    except diagnostics.Declined as answer:  # a no to the question after the backup is no failure of it
-        declined = answer
-    except BaseException as error:
-        reason = diagnostics.redact(str(error)) or "interrupted"
-        failed = replace(start, outcome="failure", target=report.target, seconds=time.monotonic() - began, error=reason)
-        tell(config.on_failure, failed)
-        raise
-    done = replace(start, outcome="success", target=report.target, file=report.file, seconds=time.monotonic() - began)
-    tell(config.on_success, done)
-    if declined is not None:
-        raise declined
-
-
 def make(run: Invocation, dump: DumpPlan, directory: Path | None, label: str, report: Report, *, prune: bool) -> None:
     """The job itself."""
     store, target = open_store(directory), run.target()
@@ -139,7 +97,7 @@ def make(run: Invocation, dump: DumpPlan, directory: Path | None, label: str, re
             backup = create_backup(session.connection, client, store, plan, progress)
     report.file = str(backup.folder)
     diagnostics.note(f"{backup.id} is complete and read back: {backup.folder}")
-    run.write(backups_answer([backup], run.output))
+    run.write(backups_result([backup]))
     if prune:
         prune_store(run, store, read_retention(None, None, None, None), after=backup)
 
@@ -153,11 +111,3 @@ def warn_of_path_functions(session: "Session") -> None:
             f"functions that find names by search_path make a restore fail: {listed}{more}; "
             "ALTER FUNCTION … SET search_path repairs that; `iacalls backup restore --search-path …` works around it"
         )
-
-
-def usable_cores() -> int:
-    """The cores this process may use, at most four: the database needs some too."""
-    import os
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, DEFAULT_JOBS)

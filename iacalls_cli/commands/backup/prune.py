@@ -1,4 +1,4 @@
-"""The steps of `iacalls backup prune`, and what `check` demands."""
+"""`iacalls backup prune`: the retention policy, and the removal of what is outside of it."""
 
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.store import settings
 from iacalls_cli.commands.invocation import Invocation
-from iacalls_cli.operations.backup.check import Demands, is_future
+from iacalls_cli.operations.backup.check import is_future
 from iacalls_cli.operations.backup.lock import only_job
 from iacalls_cli.operations.backup.prune import Retention, plan_prune
 from iacalls_cli.operations.backup.store import Backup, Store
 from iacalls_cli.table import Column, Table
 from iacalls_cli.text import pretty_size
-from iacalls_cli.units import read_age, read_share, read_size
 
 
 def read_retention(daily: int | None, weekly: int | None, monthly: int | None, least: int | None) -> Retention:
@@ -27,22 +26,6 @@ def read_retention(daily: int | None, weekly: int | None, monthly: int | None, l
         first(weekly, config.keep_weekly, usual.weekly),
         first(monthly, config.keep_monthly, usual.monthly),
         max(1, first(least, config.min_keep, usual.least)),
-    )
-
-
-def read_demands(max_age: str | None, min_size: str | None, max_shrink: str | None, proven: str | None) -> Demands:
-    """What `check` demands: the options, else the config file, else what is usual."""
-    config, usual = settings(), Demands()
-    # An empty option is a variable that was not set in a script, and no wish for what is usual.
-    age = config.max_age if max_age is None else max_age
-    size = config.min_size if min_size is None else min_size
-    shrink = config.max_shrink if max_shrink is None else max_shrink
-    proven = config.max_proven_age if proven is None else proven
-    return Demands(
-        usual.max_age if age is None else read_age("max-age", age),
-        usual.min_size if size is None else read_size("min-size", size),
-        usual.max_shrink if shrink is None else read_share("max-shrink", shrink),
-        usual.max_proven_age if proven is None else read_age("max-proven-age", proven),
     )
 
 

@@ -1,4 +1,4 @@
-"""The steps of `iacalls backup rehearse`."""
+"""`iacalls backup rehearse`: a restore test on a scratch server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.backup.create import with_hooks
-from iacalls_cli.commands.backup.restore import (
+from iacalls_cli.commands.backup.restored import (
     choose_jobs,
     read_search_path,
     show_notes,
@@ -17,6 +16,7 @@ from iacalls_cli.commands.backup.restore import (
 )
 from iacalls_cli.commands.backup.sessions import open_named, open_one, open_server
 from iacalls_cli.commands.backup.store import open_store, settings, source_of
+from iacalls_cli.commands.hooks import with_hooks
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.config.target import EMBEDDED, Target, from_dsn
 from iacalls_cli.database.programs import connect_client

@@ -1,10 +1,10 @@
-"""The steps of `iacalls backup restore --replace` and `undo`."""
+"""`iacalls backup restore --replace`: restore beside the live database, then swap the two."""
 
 import sys
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.backup.restore import (
+from iacalls_cli.commands.backup.restored import (
     read_search_path,
     require_new_name,
     show_notes,
@@ -15,16 +15,14 @@ from iacalls_cli.commands.backup.restore import (
 from iacalls_cli.commands.backup.sessions import open_server, second_session
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.database.rows import fetch
-from iacalls_cli.errors import IacallsError, UsageError
+from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.backup.dump_file import Dump, check_dump_file, unpacked
 from iacalls_cli.operations.backup.loss import TableLoss, compare_databases
 from iacalls_cli.operations.backup.new_database import RestorePlan, Server
 from iacalls_cli.operations.backup.replace import (
     BEFORE,
-    UNDONE,
     copy_settings,
     dated_name,
-    kept_databases,
     require_swappable,
     swap,
 )
@@ -32,7 +30,6 @@ from iacalls_cli.operations.backup.restore import require_same, restored_databas
 from iacalls_cli.operations.db.sequences import carry_sequences
 from iacalls_cli.operations.db.temporary import RESTORE
 from iacalls_cli.queries import load_query
-from iacalls_cli.table import Column, Table
 
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Connection, Session
@@ -105,32 +102,6 @@ def confirm_replacement(run: Invocation, session: "Session", live: str) -> None:
     """Have the name of the database given that is to be replaced."""
     question = f"{live} is replaced and its sessions are ended."
     run.confirm_by_name(question, live, is_embedded=session.place.is_embedded)
-
-
-def undo_replace(run: Invocation) -> None:
-    """Put the database that was replaced last in its place again."""
-    with open_server(run, None, renames=True) as (session, server), second_session(run) as ender:
-        live = session.place.database
-        kept = kept_databases(session.connection, live)
-        if not kept:
-            raise IacallsError(
-                f"there is nothing to undo: there is no database {live}{BEFORE}…",
-                "it is what `iacalls backup restore --replace` keeps",
-            )
-        require_swappable(session.connection, live)
-        require_swappable(session.connection, kept[0])
-        warn_of_replication(server, live)
-        away = dated_name(session.connection, live, UNDONE)
-        diagnostics.note(f"plan: put {kept[0]} in the place of {live}, and keep that as {away}")
-        losses = compare_live(server, live, kept[0])
-        show_loss(losses, live)
-        if run.dry_run:
-            return
-        confirm_replacement(run, session, live)
-        swap(session.connection, ender, live, kept[0], away)
-        diagnostics.note(f"{live} is what it was; what it had become is kept as {away}")
-    columns = Column("database"), Column("state"), Column("kept_as")
-    run.write(Table(columns, [(live, "brought back", away)]))
 
 
 def compare_live(server: Server, live: str, restored: str) -> list[TableLoss]:

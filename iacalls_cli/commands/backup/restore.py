@@ -1,38 +1,91 @@
-"""The steps of `iacalls backup restore`: into a new database, or tables into the target."""
+"""`iacalls backup restore`: into a new database, in the place of the target's, or tables into the target."""
 
-import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.backup.create import usable_cores
+from iacalls_cli.commands.backup.replace import replace_database
+from iacalls_cli.commands.backup.restored import (
+    choose_jobs,
+    read_search_path,
+    require_new_name,
+    show_notes,
+    show_verdict,
+    warn_of_privileges,
+    write_restored,
+)
 from iacalls_cli.commands.backup.sessions import PATIENT, open_server
-from iacalls_cli.commands.backup.store import settings
-from iacalls_cli.commands.db.init import NO_PLACE
+from iacalls_cli.commands.backup.store import open_store, source_of
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.database.connection import require_primary
 from iacalls_cli.database.programs import connect_client
 from iacalls_cli.errors import UsageError
-from iacalls_cli.operations.backup.dump_file import Dump, check_dump_file, unpacked
-from iacalls_cli.operations.backup.loss import TableLoss
-from iacalls_cli.operations.backup.new_database import RestorePlan, Server
-from iacalls_cli.operations.backup.restore import Restored, require_same, restored_database
+from iacalls_cli.operations.backup.dump_file import Dump, check_dump_file, find_dump_file, unpacked
+from iacalls_cli.operations.backup.new_database import RestorePlan
+from iacalls_cli.operations.backup.restore import require_same, restored_database
 from iacalls_cli.operations.backup.tables import BroughtBack, free_schema, restore_beside, restore_rows
 from iacalls_cli.operations.db.init import database_exists
-from iacalls_cli.operations.db.temporary import NAME_BYTES, RESTORE, rename_database
-from iacalls_cli.operations.db.verify import verify_database
-from iacalls_cli.table import Column, Result, Table, table_of
-
-# The role that does instead of a superuser.
-SUFFICIENT = {
-    "the dump": "a role that may only create databases will do (CREATE ROLE restorer LOGIN CREATEDB)",
-    "the tables": "their owner will do",
-}
-SCHEMA = re.compile(r'[\w$]+|"[^"\x00]+"')
+from iacalls_cli.operations.db.temporary import RESTORE, rename_database
+from iacalls_cli.table import table_of
 
 if TYPE_CHECKING:
-    from iacalls_cli.database.connection import Session
     from iacalls_cli.operations.backup.store import Store
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """What the command line asks for; exactly one of `into`, `replace`, `tables` and `data_only` says where to."""
+
+    into: str | None
+    replace: bool
+    tables: tuple[str, ...]
+    schema_only: bool
+    data_only: bool
+    jobs: int | None
+    search_path: str
+    plain: bool
+
+    def check(self) -> None:
+        """Raise `UsageError` for options that contradict each other, or say nothing."""
+        is_partial = self.data_only or self.tables
+        if self.schema_only and self.data_only:
+            raise UsageError("--schema-only and --data-only contradict each other", "give one, or none for both")
+        if self.replace and (self.into is not None or self.schema_only or is_partial):
+            raise UsageError(
+                "--replace takes the whole backup and no other way to restore", "leave the other option out"
+            )
+        if self.into is not None and is_partial:
+            raise UsageError(
+                "--into makes a whole database", "without --into, --table and --data-only work on the target"
+            )
+        if not (self.replace or self.into is not None or is_partial):
+            raise UsageError("where to?", "give --into NAME, --replace, --table TABLE, or --data-only")
+        if self.search_path and is_partial:
+            raise UsageError("--search-path goes with --into and --replace", "leave it out")
+        if self.schema_only and self.into is None:
+            raise UsageError("--schema-only needs a new database", "give --into NAME")
+
+
+def restore_backup(run: Invocation, name: str, directory: Path | None, options: RestoreOptions) -> None:
+    """Restore a backup, or a file that pg_dump wrote, as the options say."""
+    options.check()
+    store = open_store(directory)
+    dump = find_dump_file(store, name, partial(source_of, run), is_plain=options.plain)
+    contents = dump.manifest.contents if dump.manifest else "full"
+    if contents == "data" and not options.data_only:
+        raise UsageError(f"{dump.name} holds rows without their tables", "restore it with --data-only")
+    if contents == "schema" and options.into is None:
+        raise UsageError(f"{dump.name} holds no rows", "restore it with --into NAME")
+    if options.into is not None:
+        wanted = "schema" if options.schema_only or contents == "schema" else "full"
+        restore_into(run, dump, store, options.into, wanted, choose_jobs(options.jobs), options.search_path)
+    elif options.replace:
+        replace_database(run, dump, name, store, choose_jobs(options.jobs), options.search_path)
+    else:
+        restore_tables(run, dump, store, options.tables, data_only=options.data_only)
 
 
 def restore_into(
@@ -80,68 +133,3 @@ def restore_tables(run: Invocation, dump: Dump, store: "Store", tables: tuple[st
             else:
                 brought = restore_beside(session.connection, client, dump, archive, tables, side)
     run.write(table_of(BroughtBack, brought))
-
-
-def warn_of_privileges(session: "Session", place: str = "the dump") -> None:
-    """Say with whose privileges the code in a dump, or of the tables that are filled, will run."""
-    role = session.connection.info.user
-    if session.connection.info.parameter_status("is_superuser") == "on":
-        diagnostics.warning(
-            f"{role} is a superuser: functions, defaults, indexes and constraints of {place} run with its privileges, "
-            f"whoever wrote them; {SUFFICIENT[place]}"
-        )
-    else:
-        diagnostics.note(f"functions, defaults, indexes and constraints of {place} run with the privileges of {role}")
-
-
-def read_search_path(text: str) -> str:
-    """Return a search_path as SET takes it; raises `UsageError` for what is no list of schemas."""
-    names = [name.strip() for name in text.split(",")] if text else []
-    if any(not SCHEMA.fullmatch(name) for name in names):
-        raise UsageError(
-            f"--search-path cannot be {text!r}", 'write schemas with commas between, like public,"My Schema"'
-        )
-    return ", ".join([*names, "pg_temp"]) if names else ""
-
-
-def require_new_name(name: str) -> None:
-    """Raise `UsageError` for a name no database of ours can have."""
-    if name in NO_PLACE or not name:
-        raise UsageError(f"{name or 'an empty name'} is PostgreSQL's own", "name another database")
-    if len(name.encode()) > NAME_BYTES:
-        raise UsageError(f"the database's name is longer than {NAME_BYTES} bytes", "choose a shorter one")
-
-
-def show_notes(notes: list[str]) -> None:
-    """Say what is otherwise than where the dump was made."""
-    for note in notes:
-        diagnostics.note(note)
-
-
-def show_verdict(server: Server, name: str) -> None:
-    """Say whether a restored database has the documented schema; another one's rightfully has not."""
-    with server.open_database(name) as connection:
-        verification = verify_database(connection, estimate=True)
-    if verification.is_empty:
-        return
-    if verification.problems:
-        diagnostics.note(
-            f"{name} has {verification.problems} differences from the documented schema; see `iacalls db verify`"
-        )
-    else:
-        diagnostics.note(f"{name} has the documented schema")
-
-
-def write_restored(run: Invocation, name: str, restored: Restored, losses: list[TableLoss] | None = None) -> None:
-    """The answer: the tables with their rows, and what was lost of the live ones."""
-    tables = Table((Column("table"), Column("rows", "number")), [(str(table), table.rows) for table in restored.tables])
-    more = {"lost": table_of(TableLoss, losses, "What the replaced database had")} if losses is not None else {}
-    diagnostics.note(
-        f"{name} is restored: {sum(table.rows for table in restored.tables):,} rows in {len(restored.tables)} tables"
-    )
-    run.write(Result(tables, {"database": name, **more}))
-
-
-def choose_jobs(jobs: int | None) -> int:
-    """As many jobs as the option or the config file says, else as there are cores."""
-    return jobs or settings().jobs or usable_cores()

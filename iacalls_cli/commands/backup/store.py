@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from iacalls_cli.config.file import load_config
 from iacalls_cli.homes import expand_user, user_folder
 from iacalls_cli.operations.backup.store import Backup, Source, Store
-from iacalls_cli.output.write import FOR_PEOPLE, Format
 from iacalls_cli.table import Column, Result, Table
 
 if TYPE_CHECKING:
@@ -56,18 +55,16 @@ COLUMNS = (
     Column("size", "bytes"),
     Column("proven_at", "time", is_wide=True),
     Column("folder", is_wide=True),
-    Column("finding", "prose"),
+    Column("finding", "prose", is_for_programs=True),
 )
 
 
-def backups_answer(backups: Sequence[Backup], output: Format) -> Result:
-    """The list of backups; for people the findings stand below, where they have room."""
+def backups_result(backups: Sequence[Backup]) -> Result:
+    """Return the list of backups; for people the findings stand below, where they have room."""
     table = Table(COLUMNS, [backup_row(backup) for backup in backups])
-    if output not in FOR_PEOPLE:
-        return Result(table)
     found = [(row[0], row[-1]) for row in table.rows if row[-1]]
-    findings = Table((Column("id", "prose"), Column("finding", "prose")), found, "Findings")
-    return Result(table.only(*[column.name for column in COLUMNS[:-1]]), {"findings": findings} if found else {})
+    columns = Column("id", "prose"), Column("finding", "prose")
+    return Result(table, {"findings": Table(columns, found, "Findings", is_for_people=True)})
 
 
 def backup_row(backup: Backup) -> tuple[str | int | None, ...]:

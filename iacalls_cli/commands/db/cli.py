@@ -1,12 +1,10 @@
 """`iacalls db`: make, compare, list, describe and draw the database."""
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from iacalls_cli import diagnostics
 from iacalls_cli.commands.invocation import (
     OUTPUT_OPTIONS,
     QUIET_OPTIONS,
@@ -15,12 +13,9 @@ from iacalls_cli.commands.invocation import (
     Invocation,
     command,
 )
-from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
+from iacalls_cli.errors import IacallsError
 from iacalls_cli.group import Group
 from iacalls_cli.options import TableName
-from iacalls_cli.output.write import FOR_PEOPLE, Format, write_text
-from iacalls_cli.queries import load_query
-from iacalls_cli.table import Result, table_of
 
 app = typer.Typer(
     name="db", cls=Group, help="Create, verify, list and draw the database.", no_args_is_help=True, add_completion=False
@@ -101,29 +96,9 @@ def verify(
     compared, rows are counted, and users with the documented default password are named. It
     only reads, so a read-only role and a replica will do.
     """
-    from iacalls_cli.database.rows import fetch
-    from iacalls_cli.operations.db.compare import Finding
-    from iacalls_cli.operations.db.repair import repair_script
-    from iacalls_cli.operations.db.verify import VerifiedTable, verify_database
+    from iacalls_cli.commands.db.verify import verify_schema
 
-    if sql and run.output is not Format.TABLE:
-        raise UsageError("--sql prints SQL, and --output asks for something else", "give one of them")
-    with run.session() as session, diagnostics.waiting("verifying"):
-        verification = verify_database(session.connection, estimate=estimate)
-        is_empty = verification.is_empty and not fetch(session.connection, load_query("db/existing-objects"))
-    if sql:
-        write_text(repair_script(verification.differences))
-        hint = "the SQL above mends them; read it, then run it with psql"
-    else:
-        more = {"findings": table_of(Finding, verification.findings, "Findings")}
-        if run.output in FOR_PEOPLE:
-            more = {"findings": more["findings"].only("verdict", "object", "finding")} if verification.findings else {}
-        run.write(Result(table_of(VerifiedTable, verification.tables), more))
-        hint = f"{run.repeat('db verify --sql')} prints the SQL that mends them"
-    if is_empty:
-        hint = f"{run.repeat('db init')} makes the schema in an empty database"
-    if verification.problems:
-        raise ProblemsFound(f"{verification.problems} differences from the documented schema", hint)
+    verify_schema(run, estimate=estimate, sql=sql)
 
 
 @command(
@@ -138,28 +113,17 @@ def verify(
 )
 def tables(run: Invocation, estimate: Estimate = False) -> None:
     """List tables and views with their rows and size (in bytes, indexes included)."""
-    from iacalls_cli.operations.db.tables import Relation, list_relations
+    from iacalls_cli.commands.db.tables import list_tables
 
-    with run.session() as session, diagnostics.waiting("counting rows"):
-        relations = list_relations(session.connection, estimate=estimate)
-    run.write(table_of(Relation, relations))
+    list_tables(run, estimate=estimate)
 
 
 @command(app, "describe", OUTPUT_OPTIONS, TARGET_OPTIONS, examples=("iacalls db describe call_records",))
 def describe(run: Invocation, table: TableName) -> None:
     """Show a table's columns, keys, indexes, triggers and comments, as psql's describe command does."""
-    from iacalls_cli.operations.db.describe import describe_relation
+    from iacalls_cli.commands.db.describe import describe_table
 
-    with run.session() as session:
-        description = describe_relation(session.connection, table)
-    relation = description.relation
-    comment = f": {relation['comment']}" if relation["comment"] else ""
-    columns = replace(description.columns, title=f"{relation['kind']} {relation['name']}{comment}")
-    hides_empty = run.output in FOR_PEOPLE
-    parts = {key: part for key, part in description.parts.items() if part.rows or not hides_empty}
-    run.write(Result(columns, {"relation": dict(relation), **parts}))
-    if run.output is Format.TABLE and relation["definition"]:
-        write_text(f"\nDefinition\n{relation['definition']}")
+    describe_table(run, table)
 
 
 @command(
@@ -194,11 +158,6 @@ def diagram(
     ] = DiagramFormat.TEXT,
 ) -> None:
     """Draw the relations between the tables of the live database."""
-    from iacalls_cli.operations.db.diagram import as_dot, as_mermaid, as_text, read_diagram
+    from iacalls_cli.commands.db.diagram import draw_diagram
 
-    with run.session() as session:
-        drawn = read_diagram(session.connection)
-    if not drawn.tables:
-        diagnostics.note("there is no table in this database")
-    draw = {DiagramFormat.MERMAID: as_mermaid, DiagramFormat.DOT: as_dot, DiagramFormat.TEXT: as_text}[output]
-    write_text(draw(drawn))
+    draw_diagram(run, output.value)

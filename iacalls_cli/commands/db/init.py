@@ -1,4 +1,4 @@
-"""The steps of `iacalls db init`: find or make the database, settle the password, apply the schema."""
+"""`iacalls db init`: find or make the database, choose the password, apply the schema."""
 
 import secrets
 import sys

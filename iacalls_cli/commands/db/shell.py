@@ -3,11 +3,15 @@
 import os
 from collections.abc import Mapping
 
-from psycopg.conninfo import make_conninfo
-
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.database.newer_options import explain_needs, newer_options, without_newer
-from iacalls_cli.database.parameters import foreign_variables, is_encrypted_only, libpq_parameters, resolve
+from iacalls_cli.database.parameters import (
+    conninfo,
+    foreign_variables,
+    is_encrypted_only,
+    libpq_parameters,
+    resolve,
+)
 from iacalls_cli.database.programs import installed_programs, pin_server, secret_keywords, version_of
 from iacalls_cli.embedded.bundle import Program, bundled, find_program
 from iacalls_cli.errors import IacallsError, UsageError
@@ -50,7 +54,7 @@ def open_psql(run: Invocation) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     if password:
         environment["PGPASSWORD"] = password
-    arguments = [str(psql.path), make_conninfo(**parameters, application_name="iacalls/db shell")]
+    arguments = [str(psql.path), conninfo({**parameters, "application_name": "iacalls/db shell"})]
     os.execve(psql.path, arguments, environment)  # noqa: S606, no shell is wanted
 
 

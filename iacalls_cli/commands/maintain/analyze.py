@@ -1,26 +1,25 @@
-"""The steps of `iacalls maintain analyze`."""
+"""`iacalls maintain analyze`: plan, confirmation, work and results."""
 
 from collections.abc import Sequence
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.invocation import Invocation
-from iacalls_cli.commands.maintain.vacuum import (
+from iacalls_cli.commands.maintain.work import (
     collect,
     not_done,
-    open_upkeep,
+    open_planner,
     open_workers,
     require_done,
     show_not_permitted,
 )
 from iacalls_cli.operations.maintain.analyze import AnalyzePlan, AnalyzeResult, plan_analyze, run_analyze
-from iacalls_cli.output.write import without_empty_notes
 from iacalls_cli.table import Column, Table
 from iacalls_cli.text import count_of
 
 
 def analyze_tables(run: Invocation, names: Sequence[str], *, is_all: bool) -> None:
     """Analyze tables, and say what became of each."""
-    with open_upkeep(run) as session:
+    with open_planner(run) as session:
         plan = plan_analyze(session.connection, names, is_all=is_all)
         fresh = (
             f"; the statistics of {count_of(len(plan.fresh), 'table')} are fresh, --all renews them too"
@@ -37,7 +36,7 @@ def analyze_tables(run: Invocation, names: Sequence[str], *, is_all: bool) -> No
         with open_workers(run, min(1, len(plan.tables))) as workers, diagnostics.progress() as progress:
             working = run_analyze(plan, workers, session.connection, progress)
             results = collect(working, len(plan.tables))
-        run.write(without_empty_notes(analyze_results(results), run.output))
+        run.write(analyze_results(results))
     require_done([(str(one), one.problem) for one in results if not_done(one.state, names)], len(results), "analyzed")
 
 
@@ -66,7 +65,7 @@ def analyze_results(results: Sequence[AnalyzeResult]) -> Table:
         Column("changed_rows", "number"),
         Column("rows", "number"),
         Column("seconds", "number"),
-        Column("note", "prose"),
+        Column("note", "prose", hides_empty=True),
     )
     rows = [(str(one), one.state, one.changed_rows, one.rows, round(one.seconds, 1), one.problem)
             for one in results]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The steps of `iacalls maintain cleanup`: rules, plan, agreement, the deed, what became of it."""
+"""`iacalls maintain cleanup`: rules, plan, confirmation, deletion, and what became of it."""
 
 import shlex
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from iacalls_cli.commands.clocks import clock_difference
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.commands.maintain.archive_directory import open_archives, sizes
 from iacalls_cli.commands.maintain.cleanup_result import (
-    plan_answer,
+    cleanup_result,
     plan_lines,
-    result_answer,
+    plan_result,
     space_lines,
 )
 from iacalls_cli.config.file import load_config
@@ -107,7 +107,7 @@ def clean_up(run: Invocation, options: CleanupOptions) -> None:
             require_encoding(session, plan)
             require_disk_space(plan, archives)
         if run.dry_run:
-            run.write(plan_answer(plan, run.output))
+            run.write(plan_result(plan))
             show_archives(archives, mine)
             if failed := all_problems(plan):
                 raise failed
@@ -121,7 +121,7 @@ def clean_up(run: Invocation, options: CleanupOptions) -> None:
             remove(old)
         mine = archives.of(clock.database, clock.system_identifier)
         facts: dict[str, int | str] = {"count": len(mine), "bytes": sizes(mine), "directory": str(archives.directory)}
-        run.write(result_answer(plan, result, run.output, facts))
+        run.write(cleanup_result(plan, result, facts))
         tell(run, result, plan, options.directory)
         show_archives(archives, mine)
         if result.failure is not None:

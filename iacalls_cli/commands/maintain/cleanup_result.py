@@ -7,7 +7,6 @@ from iacalls_cli.operations.maintain.cleanup.delete import RuleStats
 from iacalls_cli.operations.maintain.cleanup.plan import CleanupPlan, Refused, RulePlan
 from iacalls_cli.operations.maintain.cleanup.protection import Stuck
 from iacalls_cli.operations.maintain.cleanup.run import CleanupResult
-from iacalls_cli.output.write import FOR_PEOPLE, Format, without_empty_notes
 from iacalls_cli.table import Column, Result, Table
 from iacalls_cli.text import count_of, pretty_size
 
@@ -62,7 +61,7 @@ VACUUM_COLUMNS = (
     Column("before", "bytes"),
     Column("after", "bytes"),
     Column("dead_rows", "number"),
-    Column("problem", "prose"),
+    Column("problem", "prose", hides_empty=True),
 )
 # Below this share of a table's rows, what is free will soon be used again; below this size it is nothing.
 WORTH_REWRITING, WORTH_BYTES = 0.3, 8 << 20
@@ -115,7 +114,7 @@ def fired(triggers: tuple[str, ...]) -> str:
     return f"; fires {', '.join(triggers)}" if triggers else ""
 
 
-def plan_answer(plan: CleanupPlan, output: Format) -> Result:
+def plan_result(plan: CleanupPlan) -> Result:
     """The plan as rows, one a rule."""
     rules = Table(PLAN_COLUMNS, [plan_row(rule) for rule in plan.rules])
     effects = [
@@ -130,7 +129,7 @@ def plan_answer(plan: CleanupPlan, output: Format) -> Result:
         "stuck": stuck_table(plan),
         "problems": problems_table(plan),
     }
-    return Result(rules, shown(more, output))
+    return Result(rules, more)
 
 
 def stuck_table(plan: CleanupPlan) -> Table:
@@ -168,9 +167,7 @@ def plan_row(rule: RulePlan) -> tuple[str | int | bool | None, ...]:
     )
 
 
-def result_answer(
-    plan: CleanupPlan, result: CleanupResult, output: Format, archives: Mapping[str, int | str]
-) -> Result:
+def cleanup_result(plan: CleanupPlan, result: CleanupResult, archives: Mapping[str, int | str]) -> Result:
     """What was done, one row a rule; `archives` tells what all of this database take."""
     rows = []
     for rule in plan.rules:
@@ -200,11 +197,6 @@ def result_answer(
         )
         for one in result.vacuumed
     ]
-    table = without_empty_notes(Table(VACUUM_COLUMNS, vacuumed, "Vacuumed"), output)
-    more: dict[str, Table] = {"vacuum": table, "problems": problems_table(plan, result)}
-    answer = Result(Table(RESULT_COLUMNS, rows), shown(more, output))
-    if output in FOR_PEOPLE:
-        return answer
     archive = result.archive
     run = {
         "id": archive.id if archive else None,
@@ -214,12 +206,8 @@ def result_answer(
         "seconds": round(result.seconds, 3),
         "vacuum_seconds": round(result.vacuum_seconds, 3),
     }
-    return Result(answer.data, {"run": run, "archives": dict(archives), **answer.more})
-
-
-def shown(more: dict[str, Table], output: Format) -> dict[str, Table]:
-    """Further tables; people do not see those without rows."""
-    return {key: table for key, table in more.items() if table.rows or output not in FOR_PEOPLE}
+    tables = {"vacuum": Table(VACUUM_COLUMNS, vacuumed, "Vacuumed"), "problems": problems_table(plan, result)}
+    return Result(Table(RESULT_COLUMNS, rows), {"run": run, "archives": dict(archives), **tables})
 
 
 def space_lines(plan: CleanupPlan, result: CleanupResult) -> Iterator[str]:

@@ -1,20 +1,19 @@
-"""The steps of `iacalls maintain reindex`."""
+"""`iacalls maintain reindex`: plan, confirmation, work and results."""
 
 from collections.abc import Sequence
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.invocation import Invocation
-from iacalls_cli.commands.maintain.vacuum import (
+from iacalls_cli.commands.maintain.work import (
     NAMED,
     collect,
-    open_upkeep,
+    open_planner,
     open_workers,
     require_done,
 )
 from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.maintain.rebuild_index import DUPLICATES, ReindexResult
 from iacalls_cli.operations.maintain.reindex import ReindexPlan, plan_reindex, run_reindex
-from iacalls_cli.output.write import FOR_PEOPLE, without_empty_notes
 from iacalls_cli.table import Cell, Column, Table
 from iacalls_cli.text import count_of, pretty_size
 from iacalls_cli.units import read_duration
@@ -25,11 +24,11 @@ INDEXES = "index", "indexes"
 def reindex(run: Invocation, names: Sequence[str], wait: str, *, is_all: bool) -> None:
     """Rebuild indexes, and say what became of each."""
     patience = read_wait(wait)
-    with open_upkeep(run) as session:
+    with open_planner(run) as session:
         plan = plan_reindex(session.connection, names, is_all=is_all)
         show_plan(plan)
         if run.dry_run:
-            run.write(without_empty_notes(plan_table(plan, has_fine=run.output not in FOR_PEOPLE), run.output))
+            run.write(plan_table(plan))
             return
         if plan.leftovers or plan.tasks:
             run.confirm_action(
@@ -38,7 +37,7 @@ def reindex(run: Invocation, names: Sequence[str], wait: str, *, is_all: bool) -
         with open_workers(run, 1) as (worker,), diagnostics.progress() as progress:
             working = run_reindex(plan, worker, session.connection, patience, progress, diagnostics.note)
             results = collect(working, len(plan.leftovers) + len(plan.tasks))
-        run.write(without_empty_notes(results_table(results), run.output))
+        run.write(results_table(results))
     problems = [(one.index, one.problem) for one in results if one.state == "failed"]
     is_hopeless = all((problem or "").startswith(DUPLICATES) for _, problem in problems)
     advice = "remove or change such rows, then reindex again" if is_hopeless else "try again later"
@@ -87,7 +86,7 @@ def show_plan(plan: ReindexPlan) -> None:
 COLUMNS = Column("index"), Column("table", is_wide=True)
 
 
-def plan_table(plan: ReindexPlan, *, has_fine: bool) -> Table:
+def plan_table(plan: ReindexPlan) -> Table:
     """What would be done, in that order, and what need not be."""
     rows: list[tuple[Cell, ...]] = []
     for verdict, entries in (
@@ -95,7 +94,7 @@ def plan_table(plan: ReindexPlan, *, has_fine: bool) -> Table:
         ("rebuild", [(task.index, task.reason) for task in plan.tasks]),
         ("skip", [(one.index, one.reason) for one in plan.skipped]),
         ("unknown", [(index, "") for index in plan.unknown]),
-        ("fine", [(index, "") for index in plan.fine if has_fine]),
+        ("fine", [(index, "") for index in plan.fine]),
     ):
         for index, reason in entries:
             bloat = None if index.bloat is None else round(100 * index.bloat)
@@ -105,9 +104,11 @@ def plan_table(plan: ReindexPlan, *, has_fine: bool) -> Table:
         Column("size", "bytes"),
         Column("bloat_percent", "number"),
         Column("verdict"),
-        Column("reason", "prose"),
+        Column("reason", "prose", hides_empty=True),
     )
-    return Table(columns, rows)
+    # People are told how many need it not.
+    others = rows[: len(rows) - len(plan.fine)]
+    return Table(columns, rows, rows_for_people=others)
 
 
 def results_table(results: Sequence[ReindexResult]) -> Table:
@@ -118,7 +119,7 @@ def results_table(results: Sequence[ReindexResult]) -> Table:
         Column("size_before", "bytes"),
         Column("size_after", "bytes"),
         Column("seconds", "number"),
-        Column("note", "prose"),
+        Column("note", "prose", hides_empty=True),
     )
     rows = [(one.index, one.table, one.state, one.size_before, one.size_after, round(one.seconds, 1), one.problem)
             for one in results]  # fmt: skip

@@ -1,8 +1,8 @@
-"""The steps of `iacalls maintain undo`: the list, the check of the archive, the return of the rows."""
+"""`iacalls maintain undo`: the list of cleanups, the check of the archive, the return of the rows."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,12 @@ from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.commands.maintain.archive_directory import open_archives, sizes
 from iacalls_cli.database.connection import require_primary
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.files import utc_now, write_file
-from iacalls_cli.operations.maintain.archive.format import UNDONE
 from iacalls_cli.operations.maintain.archive.recovery import recover_archive, verify_archive
-from iacalls_cli.operations.maintain.archive.store import Archive
+from iacalls_cli.operations.maintain.archive.store import Archive, mark_undone
 from iacalls_cli.operations.maintain.cleanup.run import ServerFacts, only_cleanup, read_server_facts
 from iacalls_cli.operations.maintain.cleanup.safeguards import warn_of_undo
 from iacalls_cli.operations.maintain.relations import Schema, read_schema
 from iacalls_cli.operations.maintain.undo.run import Conflict, Returned, Undo, UndoResult
-from iacalls_cli.output.write import FOR_PEOPLE, without_empty_notes
 from iacalls_cli.table import Column, Result, Table, table_of
 from iacalls_cli.text import count_of, pretty_size
 
@@ -41,7 +38,7 @@ def list_runs(run: Invocation, directory: Path | None) -> None:
         Column("size", "bytes"),
         Column("started", "time", is_wide=True),
         Column("ended", "time", is_wide=True),
-        Column("problem", "prose"),
+        Column("problem", "prose", hides_empty=True),
     )
     rows = [
         (
@@ -56,7 +53,7 @@ def list_runs(run: Invocation, directory: Path | None) -> None:
         )
         for archive in found
     ]
-    run.write(without_empty_notes(Table(columns, rows), run.output))
+    run.write(Table(columns, rows))
     diagnostics.note(
         f"{count_of(len(found), 'archive takes', 'archives take')} {pretty_size(sizes(found))} in {archives.directory}"
     )
@@ -93,7 +90,7 @@ def undo_run(run: Invocation, run_id: str, directory: Path | None) -> None:
                 if undo.back and not run.dry_run:
                     diagnostics.note(f"{count_of(undo.back, 'row')} back; the same undo goes on with the others")
                 raise
-    run.write(undo_answer(run, undo.result))
+    run.write(undo_result(undo.result))
     if not run.dry_run:
         conclude(archive, undo.result)
 
@@ -114,7 +111,7 @@ def conclude(archive: Archive, result: UndoResult) -> None:
             "the conflicts are listed above; solve them and undo again, what is back stays as it is",
         )
     try:
-        write_file(archive.folder / UNDONE, json.dumps({"at": utc_now(), "rows": result.restored}) + "\n")
+        mark_undone(archive, result.restored)
     except OSError as error:
         diagnostics.warning(f"everything is back, and {archive.folder} cannot be marked as undone: {error.strerror}")
     except IacallsError as error:
@@ -141,12 +138,8 @@ def require_same(archive: Archive, clock: ServerFacts, database: str, asked: str
     return False
 
 
-def undo_answer(run: Invocation, result: UndoResult) -> Result:
-    """What became of the rows, file by file, and the conflicts."""
-    conflicts: Sequence[Conflict] = result.conflicts
-    more = {}
-    if conflicts or run.output not in FOR_PEOPLE:
-        if run.output in FOR_PEOPLE:
-            conflicts = conflicts[:SHOWN_CONFLICTS]
-        more["conflicts"] = table_of(Conflict, conflicts, "Conflicts")
-    return Result(table_of(Returned, result.files), more)
+def undo_result(result: UndoResult) -> Result:
+    """Return what became of the rows, file by file, and the conflicts."""
+    conflicts = table_of(Conflict, result.conflicts, "Conflicts")
+    conflicts = replace(conflicts, rows_for_people=list(conflicts.rows)[:SHOWN_CONFLICTS])
+    return Result(table_of(Returned, result.files), {"conflicts": conflicts})

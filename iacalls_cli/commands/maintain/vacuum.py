@@ -1,96 +1,52 @@
-"""The steps of `iacalls maintain vacuum`, and what `analyze` and `reindex` share with it: plan, ask, work, tell."""
+"""`iacalls maintain vacuum`: plan, confirmation, work and results."""
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.invocation import Invocation
-from iacalls_cli.database.connection import Limits, require_primary
-from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.maintain.tables import TableState
+from iacalls_cli.commands.maintain.work import (
+    NAMED,
+    collect,
+    name_some,
+    not_done,
+    open_planner,
+    open_workers,
+    require_done,
+    show_not_permitted,
+)
+from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.maintain.vacuum import VacuumPlan, plan_vacuum, run_vacuum
 from iacalls_cli.operations.maintain.vacuum_full import estimated_seconds, needed_bytes, require_disk_space
 from iacalls_cli.operations.maintain.vacuum_table import VacuumResult
-from iacalls_cli.output.write import without_empty_notes
 from iacalls_cli.table import Cell, Column, Table
 from iacalls_cli.text import count_of, pretty_size
 
 if TYPE_CHECKING:
-    from iacalls_cli.database.connection import Connection, Session
-
-NAMED = 3
-Done = TypeVar("Done")
-
-
-@contextmanager
-def open_upkeep(run: Invocation) -> "Iterator[Session]":
-    """The session that plans and watches, on a server that takes writes."""
-    with run.session(read_only=False, limits=Limits("0", run.limits().lock_timeout)) as session:
-        require_primary(session)
-        yield session
-
-
-@contextmanager
-def open_workers(run: Invocation, count: int) -> "Iterator[list[Connection]]":
-    """The sessions that work."""
-    limits = Limits("0", run.limits().lock_timeout)
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(run.session(read_only=False, limits=limits, is_named=False)).connection
-            for _ in range(count)
-        ]
+    from iacalls_cli.database.connection import Session
 
 
 def vacuum_tables(run: Invocation, names: Sequence[str], *, is_full: bool, jobs: int) -> None:
     """Vacuum tables, and say what became of each."""
     if is_full and jobs > 1:
         raise UsageError("--full and --jobs contradict each other", "--full works table by table")
-    with open_upkeep(run) as session:
+    with open_planner(run) as session:
         plan = plan_vacuum(session.connection, names, is_full=is_full)
         show_vacuum_plan(session, plan, jobs)
         if run.dry_run:
-            run.write(without_empty_notes(vacuum_plan_table(plan), run.output))
+            run.write(vacuum_plan_table(plan))
             return
         confirm_vacuum(run, session, plan)
         with open_workers(run, min(jobs, len(plan.tables))) as workers, diagnostics.progress() as progress:
             working = run_vacuum(plan, workers, session.connection, progress)
             results = collect(working, len(plan.tables))
-        run.write(without_empty_notes(vacuum_results(results), run.output))
+        run.write(vacuum_results(results))
         for result in results:
             if result.held_back and result.after:
                 diagnostics.warning(
                     f"{result}: {result.after.dead_rows:,} dead rows stay, for {result.held_back} may still see them"
                 )
     require_done([(str(one), one.problem) for one in results if not_done(one.state, names)], len(results), "vacuumed")
-
-
-def not_done(state: str, names: Sequence[str]) -> bool:
-    """Whether that is a failure: what was asked for by name was to be done."""
-    return state == "failed" or (state == "skipped" and bool(names))
-
-
-def require_done(problems: Sequence[tuple[str, str]], count: int, done: str, advice: str = "try again later") -> None:
-    """Raise `IacallsError` naming what was not done, and why; `advice` is its hint."""
-    if not problems:
-        return
-    named = "; ".join(f"{name}: {problem}" for name, problem in problems[:NAMED])
-    more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
-    others = f"the others are done; {advice}" if len(problems) < count else advice
-    raise IacallsError(f"{len(problems)} of {count} could not be {done}: {named}{more}", others)
-
-
-def collect(working: Generator[Done, None, None], count: int) -> list[Done]:
-    """All results; at an interrupt, how many of `count` there are by then is said, and the work ended in order."""
-    results: list[Done] = []
-    try:
-        with closing(working):
-            for result in working:
-                results.append(result)  # noqa: PERF402, they are counted at an interrupt
-    except KeyboardInterrupt:
-        diagnostics.note(f"{len(results)} of {count} were done, and stay so")
-        raise
-    return results
 
 
 def show_vacuum_plan(session: "Session", plan: VacuumPlan, jobs: int) -> None:
@@ -115,14 +71,6 @@ def show_vacuum_plan(session: "Session", plan: VacuumPlan, jobs: int) -> None:
         )
 
 
-def show_not_permitted(session: "Session", not_permitted: Sequence[TableState], action: str) -> None:
-    """Name what this role may not."""
-    if not_permitted:
-        diagnostics.warning(
-            f"the role {session.connection.info.user} may not {action} {name_some(not_permitted)}; skipped"
-        )
-
-
 def confirm_vacuum(run: Invocation, session: "Session", plan: VacuumPlan) -> None:
     """Ask for what is to be asked for."""
     if not plan.tables:
@@ -132,12 +80,6 @@ def confirm_vacuum(run: Invocation, session: "Session", plan: VacuumPlan) -> Non
         run.confirm_by_name(question, session.place.database, is_embedded=session.place.is_embedded)
     else:
         run.confirm_action(f"Vacuum {count_of(len(plan.tables), 'table')}?")
-
-
-def name_some(tables: Sequence[TableState]) -> str:
-    """A few names, and how many more there are."""
-    names = [str(table) for table in tables[:NAMED]]
-    return ", ".join(names) + (f" and {len(tables) - NAMED} more" if len(tables) > NAMED else "")
 
 
 def pretty_time(seconds: float) -> str:
@@ -159,7 +101,7 @@ def vacuum_plan_table(plan: VacuumPlan) -> Table:
         Column("live_rows", "number"),
         Column("dead_rows", "number"),
         Column("verdict"),
-        Column("reason", "prose"),
+        Column("reason", "prose", hides_empty=True),
     )
     verdict = "rewrite" if plan.is_full else "vacuum"
     rows = [(str(table), table.size, table.live_rows, table.dead_rows, verdict, "" if plan.is_full else table.need()[1])
@@ -179,7 +121,7 @@ def vacuum_results(results: Sequence[VacuumResult]) -> Table:
         Column("dead_before", "number"),
         Column("dead_after", "number"),
         Column("seconds", "number"),
-        Column("note", "prose"),
+        Column("note", "prose", hides_empty=True),
     )
     return Table(columns, [vacuum_row(one) for one in results])
 

@@ -1,22 +1,13 @@
 """`iacalls monitor`: what the database is doing, in sessions that cannot harm it."""
 
-from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from iacalls_cli import diagnostics
-from iacalls_cli.commands.invocation import OUTPUT_OPTIONS, TARGET_OPTIONS, Invocation, command, note_if_empty
+from iacalls_cli.commands.invocation import OUTPUT_OPTIONS, TARGET_OPTIONS, Invocation, command
 from iacalls_cli.group import Group
 from iacalls_cli.options import complete_tables
-from iacalls_cli.queries import load_query
-from iacalls_cli.text import count_of, pretty_size
-
-if TYPE_CHECKING:
-    from iacalls_cli.database.connection import Connection
-
-NAMED = 5
 
 app = typer.Typer(
     name="monitor", cls=Group, help="Look at sizes, indexes and sessions.", no_args_is_help=True, add_completion=False
@@ -46,17 +37,9 @@ def sizes(run: Invocation) -> None:
 
     A partitioned table's size is the sum of its partitions, which are listed on their own as well.
     """
-    from iacalls_cli.database.rows import fetch
+    from iacalls_cli.commands.monitor.sizes import list_sizes
 
-    def note_others(connection: "Connection") -> None:
-        others = fetch(connection, load_query("monitor/other-schemas"))[0]
-        if others["tables"]:
-            counted = count_of(others["tables"], "table")
-            diagnostics.note(
-                f"only schema public is shown; other schemas have {counted} ({pretty_size(others['size'])})"
-            )
-
-    show(run, "sizes", {}, note_others)
+    list_sizes(run)
 
 
 @command(app, "indexes", OUTPUT_OPTIONS, TARGET_OPTIONS, examples=("iacalls monitor indexes --table call_records",))
@@ -73,21 +56,9 @@ def indexes(
 
     No query uses an index that is not valid, and every write keeps it up to date.
     """
-    from iacalls_cli.database.rows import fetch
+    from iacalls_cli.commands.monitor.indexes import list_indexes
 
-    def note_invalid(connection: "Connection") -> None:
-        invalid = [
-            row for row in fetch(connection, load_query("monitor/indexes"), {"table": table}) if not row["is_valid"]
-        ]
-        if invalid:
-            names = ", ".join(row["indexname"] for row in invalid[:NAMED])
-            more = f" and {len(invalid) - NAMED} more" if len(invalid) > NAMED else ""
-            what = count_of(len(invalid), "index is", "indexes are")
-            diagnostics.note(
-                f"{what} not valid, no query uses them: {names}{more}; `iacalls maintain reindex` mends that"
-            )
-
-    show(run, "indexes", {"table": table}, note_invalid)
+    list_indexes(run, table)
 
 
 @command(
@@ -105,16 +76,6 @@ def connections(
     ] = None,
 ) -> None:
     """List the sessions on this database: who, what, since when, waiting for what."""
-    show(run, "connections", {"state": state and state.value})
+    from iacalls_cli.commands.monitor.connections import list_connections
 
-
-def show(
-    run: Invocation, name: str, values: dict[str, Any], remark: "Callable[[Connection], None]" = lambda connection: None
-) -> None:
-    """Run a monitoring query under monitoring's limits and write its rows; `remark` may note more before."""
-    from iacalls_cli.database.connection import MONITORING
-    from iacalls_cli.database.rows import stream
-
-    with run.session(limits=MONITORING) as session:
-        remark(session.connection)
-        run.write(note_if_empty(stream(session.connection, load_query(f"monitor/{name}"), values), values))
+    list_connections(run, state and state.value)

@@ -1,49 +1,24 @@
 """`iacalls report`: a command for each SQL file, made from the file's header."""
 
 import inspect
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from iacalls_cli import diagnostics
 from iacalls_cli.commands.invocation import (
     OUTPUT_OPTIONS,
     TARGET_OPTIONS,
     Invocation,
     add_command,
     command,
-    note_if_empty,
 )
-from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
+from iacalls_cli.commands.report.folder import known_reports, queries_folder
+from iacalls_cli.errors import UsageError
 from iacalls_cli.group import Group
 from iacalls_cli.options import Output, TimeZone
-from iacalls_cli.output.write import FOR_PEOPLE, Format, write_text
+from iacalls_cli.output.write import Format, write_text
 from iacalls_cli.queries import Parameter, Query
-from iacalls_cli.table import Result, table_of
-
-if TYPE_CHECKING:
-    from iacalls_cli.database.connection import Session
-
-
-def queries_folder() -> Path | None:
-    """The user's own query folder, from the config file."""
-    from iacalls_cli.config.file import load_config
-
-    return load_config().queries_folder
-
-
-def known_reports() -> list[str]:
-    """Report names, for the help and for completion; a folder that is no good costs only its own."""
-    from iacalls_cli.operations.report import report_names
-
-    try:
-        return report_names(queries_folder())
-    except IacallsError as error:
-        if "_IACALLS_COMPLETE" not in os.environ:  # nothing may be written into a half-typed command line
-            diagnostics.warning(f"{error.message}. {error.hint}")
-        return report_names(None)
 
 
 class ReportCommands(Group):
@@ -78,6 +53,8 @@ def report_command(name: str, query: Query) -> Any:
     """The command of one report, made from its header."""
 
     def function(run: Invocation, tz: str, **given: Any) -> None:
+        from iacalls_cli.commands.report.run import run_report
+
         values = {parameter.name: given[key_of(parameter)] for parameter in query.parameters}
         run_report(run, query, tz, values)
 
@@ -139,36 +116,6 @@ def key_of(parameter: Parameter) -> str:
     return f"value_{parameter.name}"
 
 
-def run_report(run: Invocation, query: Query, zone: str, given: dict[str, Any]) -> None:
-    """Bind the values, connect, run, write."""
-    from iacalls_cli.operations.report import admit, bind_values, require_known, shown_values
-    from iacalls_cli.values import make_clock
-
-    values = bind_values(query, given, make_clock(zone))
-    with run.session() as session:
-        from iacalls_cli.database.rows import stream
-
-        admit(session.connection, query)
-        warn_of_foreign_code(session)
-        with diagnostics.waiting(run.command):
-            table = stream(session.connection, query, values)
-        shown = shown_values(values)
-        table = note_if_empty(table, shown, lambda: require_known(session.connection, query, values))
-        run.write(Result(table, {"parameters": shown}))
-
-
-def warn_of_foreign_code(session: "Session") -> None:
-    """Warn a superuser of functions of other roles that run when their tables are read."""
-    from iacalls_cli.operations.db.row_count import plans_foreign_code
-
-    info = session.connection.info
-    if info.parameter_status("is_superuser") == "on" and plans_foreign_code(session.connection):
-        diagnostics.warning(
-            f"indexes or constraints call functions of other roles, which run with the privileges of the superuser "
-            f"{info.user} when their tables are read; use a role without superuser rights"
-        )
-
-
 @app.callback(invoke_without_command=True)
 def reports(ctx: typer.Context, output: Output = Format.TABLE) -> None:
     """Run the documented reports, and your own; alone it lists them."""
@@ -189,14 +136,9 @@ def reports(ctx: typer.Context, output: Output = Format.TABLE) -> None:
 )
 def list_command(run: Invocation) -> None:
     """List the reports with what each is for and which options it takes."""
-    from iacalls_cli.operations.report import Report, list_reports
+    from iacalls_cli.commands.report.list import list_all
 
-    reports = list_reports(queries_folder())
-    table = table_of(Report, reports)
-    if run.output in FOR_PEOPLE:
-        problem = ("problem",) if any(report.problem for report in reports) else ()
-        table = table.only("name", "description", "parameters", *problem)
-    run.write(table)
+    list_all(run)
 
 
 @command(
@@ -221,11 +163,9 @@ def run_file(
     tz: TimeZone = "UTC",
 ) -> None:
     """Run any SQL file of one statement, with or without a header, in a read-only session."""
-    from iacalls_cli.operations.report import read_assignments, require_read_only
-    from iacalls_cli.queries import read_query
+    from iacalls_cli.commands.report.run import run_sql_file
 
-    query = require_read_only(read_query(file, file.stem, needs_header=False))
-    run_report(run, query, tz, dict(read_assignments(query, param or [])))
+    run_sql_file(run, file, param or [], tz)
 
 
 @command(app, "show", examples=("iacalls report show top-clients",))
@@ -242,14 +182,6 @@ def show(
 @command(app, "check", OUTPUT_OPTIONS, TARGET_OPTIONS, examples=("iacalls report check",))
 def check(run: Invocation) -> None:
     """Have the target prepare every report, without running one; exit 4 when one cannot be."""
-    from iacalls_cli.operations.report import CheckedReport, check_reports
+    from iacalls_cli.commands.report.check import check_all
 
-    folder = queries_folder()
-    with run.session() as session:
-        checked = check_reports(session.connection, folder)
-    run.write(table_of(CheckedReport, checked))
-    broken = sum(report.state != "ok" for report in checked)
-    if broken:
-        raise ProblemsFound(
-            f"{broken} of {len(checked)} reports cannot run here", f"{run.repeat('db verify')} compares the schema"
-        )
+    check_all(run)

@@ -1,26 +1,19 @@
 """`iacalls users`: the application's users and their passwords."""
 
-import sys
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from iacalls_cli import diagnostics
 from iacalls_cli.commands.invocation import (
     OUTPUT_OPTIONS,
     QUIET_OPTIONS,
     TARGET_OPTIONS,
     WRITE_OPTIONS,
     Invocation,
-    ask_twice,
     command,
-    read_secret,
 )
-from iacalls_cli.errors import UsageError
 from iacalls_cli.group import Group
-from iacalls_cli.queries import load_query
-from iacalls_cli.text import count_of
 
 app = typer.Typer(
     name="users", cls=Group, help="List users and set passwords.", no_args_is_help=True, add_completion=False
@@ -51,15 +44,9 @@ def list_users(
     inactive: Annotated[bool, typer.Option("--inactive", help="Deactivated users too.")] = False,
 ) -> None:
     """List active users with role, state and expiry. Password hashes are never shown."""
-    from iacalls_cli.database.rows import stream
+    from iacalls_cli.commands.users.list import list_users
 
-    with run.session() as session:
-        values = {"role": role and role.value, "inactive": inactive}
-        if not inactive:
-            [[hidden]] = stream(session.connection, load_query("users/count-inactive"), values).rows
-            if hidden != "0":
-                diagnostics.note(f"{count_of(int(str(hidden)), 'inactive user')} not shown; --inactive shows them too")
-        run.write(stream(session.connection, load_query("users/list"), values))
+    list_users(run, role and role.value, inactive=inactive)
 
 
 @command(
@@ -82,20 +69,6 @@ def set_password(
 
     It is asked for twice without echo. Exactly one user is changed, or none.
     """
-    from iacalls_cli.database.connection import require_primary
-    from iacalls_cli.operations.users import compose_password, require_user, set_password
+    from iacalls_cli.commands.users.set_password import change_password
 
-    if password_stdin:
-        password = compose_password(read_secret())
-    elif not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask for the new password", "give --password-stdin")
-    with run.session(read_only=False) as session:
-        require_primary(session)
-        require_user(session.connection, username)
-        if not password_stdin:
-            password = compose_password(ask_twice(f"New password for {username}: "))
-        diagnostics.note(f"plan: store a new password for {username} in {session.place}; the old one is then lost")
-        if not run.dry_run and not session.place.is_embedded:
-            run.confirm_action("Go on?")
-        set_password(session.connection, username, password, dry_run=run.dry_run)
-    diagnostics.note(f"the password of {username} {'would be' if run.dry_run else 'is'} changed in {session.place}")
+    change_password(run, username, password_stdin=password_stdin)

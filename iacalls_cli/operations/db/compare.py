@@ -14,7 +14,7 @@ from iacalls_cli.operations.db.catalog import (
     normalise,
     range_faults,
 )
-from iacalls_cli.table import Prose
+from iacalls_cli.table import Detail, Prose
 
 # Objects that a column brings with it: when that is missing, they are not told of one by one.
 OF_COLUMN = tuple(kind for kind in OF_COLUMNS if kind != "column")
@@ -141,11 +141,11 @@ class Finding:
     """
 
     verdict: str
-    relation: str
+    relation: Detail
     object: str
     finding: Prose
-    expected: str
-    found: str
+    expected: Detail
+    found: Detail
 
 
 def finding_of(difference: Difference) -> Finding:

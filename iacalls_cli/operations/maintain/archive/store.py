@@ -1,6 +1,7 @@
 """The folder of archives: finding one, and what is left of old ones."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.files import free_bytes, make_folder
+from iacalls_cli.operations.files import free_bytes, make_folder, utc_now, write_file
 from iacalls_cli.operations.maintain.archive.format import (
     MANIFEST,
     MOST_BYTES,
@@ -231,3 +232,8 @@ def clear_left(directory: Path) -> None:
                 require_own(left.status, left.path)
                 if f".{ending}" == REMOVED or time.time() - left.status.st_mtime > LEFT_SECONDS:
                     shutil.rmtree(name, ignore_errors=True, dir_fd=store.handle)
+
+
+def mark_undone(archive: Archive, rows: int) -> None:
+    """Note beside an archive that its `rows` are back; raises `IacallsError` and OSError."""
+    write_file(archive.folder / UNDONE, json.dumps({"at": utc_now(), "rows": rows}) + "\n")
