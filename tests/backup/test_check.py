@@ -41,7 +41,7 @@ def problems(outcome):
     return [(row["database"], row["check"], row["detail"]) for row in found]
 
 
-def test_a_fresh_backup_is_fine_and_neither_database_nor_lock_is_needed(check, store):
+def test_a_fresh_backup_is_fine_without_a_database_or_lock(check, store):
     folder = make_folder(store, NOW - HOUR)
     with only_job("backup create", SERVER, "shop"):
         outcome = check()
@@ -196,7 +196,7 @@ def test_an_empty_folder_name_is_not_the_current_folder(iacalls, tmp_path, comma
     assert iacalls("backup", command, "--directory", ".").code == 0
 
 
-def test_what_is_demanded_stands_in_the_config_file_and_options_win(iacalls, store, tmp_path):
+def test_demands_stand_in_the_config_file_and_options_win(iacalls, store, tmp_path):
     make_folder(store, NOW - 2 * HOUR, size=100)
     make_folder(store, NOW - HOUR, size=60)
     (tmp_path / "iacalls.toml").write_text(

@@ -146,14 +146,14 @@ def test_what_only_a_superuser_may_make_is_left_out_and_named(server, restore, n
     assert ask(server, new, "SELECT count(*) FROM t") == [(2,)]
 
 
-def test_the_superuser_gets_its_event_trigger_and_it_does_not_see_the_restore(server, restore, new):
+def test_the_superusers_event_trigger_does_not_see_the_restore(server, restore, new):
     body = "CREATE FUNCTION public.ef() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no more DDL'; END$$;"
     text = f"{body}\nCREATE EVENT TRIGGER et ON ddl_command_end EXECUTE FUNCTION public.ef();\n{ROWS}"
     restore(text + f"GRANT SELECT ON TABLE public.t TO {READER};\n", role="")
     assert ask(server, new, "SELECT evtname FROM pg_event_trigger") == [("et",)]
 
 
-def test_an_extension_that_a_role_may_not_create_takes_its_comment_along(server, restore, new):
+def test_an_extension_not_permitted_takes_its_comment_along(server, restore, new):
     text = "CREATE EXTENSION IF NOT EXISTS pg_stat_statements WITH SCHEMA public;\n\nCOMMENT ON EXTENSION pg_stat_statements IS 'x';\n"
     outcome = restore(text + ROWS + "CREATE VIEW public.v AS SELECT queryid FROM public.pg_stat_statements;\n")
     assert "EXTENSION pg_stat_statements (iacalls_owner may not create it)" in outcome.err
@@ -200,7 +200,7 @@ def test_privileges_of_a_missing_role_are_left_out(server, restore, new, stateme
     assert ask(server, new, "SELECT count(*) FROM t") == [(2,)]
 
 
-def test_a_user_mapping_of_a_missing_role_is_left_out_without_its_password(server, restore, new):
+def test_a_missing_roles_user_mapping_and_password_are_left_out(server, restore, new):
     text = (
         "CREATE FOREIGN DATA WRAPPER w;\nCREATE SERVER s FOREIGN DATA WRAPPER w;\n"
         "CREATE USER MAPPING FOR gone SERVER s OPTIONS (\n    password 'hunter2',\n    \"user\" 'x'\n);\n"
@@ -287,14 +287,14 @@ def test_rows_of_a_missing_extension_are_left_out(server, restore, new):
         ("CREATE FOREIGN TABLE public.ft (id integer) SERVER missing OPTIONS (a 'geheim');", "FOREIGN TABLE public.ft"),
     ],
 )
-def test_what_depends_on_a_missing_extension_is_left_out_and_named(server, restore, new, statement, left):
+def test_what_needs_a_missing_extension_is_left_out_and_named(server, restore, new, statement, left):
     outcome = restore(EXTENSION + ROWS + statement)
     assert re.search(rf"left out: .*{re.escape(left)}", outcome.err), outcome.err
     assert "geheim" not in outcome.err
     assert ask(server, new, "SELECT count(*) FROM t") == [(2,)]
 
 
-def test_without_a_missing_extension_a_view_that_fails_ends_the_restore(restore):
+def test_a_failing_view_ends_a_restore_with_all_extensions(restore):
     outcome = restore(ROWS + "CREATE VIEW public.v AS SELECT public.missing_function(id) FROM public.t;\n", code=1)
     assert "CREATE VIEW public.v" in outcome.error
 
@@ -320,7 +320,7 @@ def test_a_compression_method_is_left_out_where_it_is_unknown(server, restore, n
     assert ask(server, new, "SELECT count(*) FROM t") == [(2,)]
 
 
-def test_settings_that_are_unknown_or_not_a_dumps_own_are_left_out(server, restore, new):
+def test_settings_unknown_or_not_a_dumps_own_are_left_out(server, restore, new):
     text = "SET no_such_setting = 1;\nSET default_with_oids = false;\nSET session_replication_role = replica;\nSET default_table_access_method = no_such;\n"
     outcome = restore(text + ROWS)
     assert "setting no_such_setting" in outcome.err
@@ -499,7 +499,7 @@ def test_data_only_of_inserts_past_a_rule(server, empty_database, iacalls, use, 
     assert ask(server, empty_database, "SELECT ev_enabled::text FROM pg_rewrite WHERE rulename = 'ru'") == [("O",)]
 
 
-def test_data_only_by_a_role_that_may_not_disable_triggers_is_refused(server, empty_database, iacalls, use, tmp_path):
+def test_data_only_is_refused_to_who_may_not_disable_triggers(server, empty_database, iacalls, use, tmp_path):
     run(server, empty_database, AUDITED, OWNER)
     file = dump_file(server, empty_database, tmp_path / "d.sql", "--data-only")
     run(
@@ -630,7 +630,7 @@ def test_a_restore_test_leaves_no_database_with_a_subscription(server, empty_dat
     assert ask(server, "postgres", "SELECT datname FROM pg_database WHERE datname LIKE '%.re%'") == []
 
 
-def test_a_restore_that_fails_behind_a_subscription_leaves_nothing(server, restore):
+def test_a_restore_failing_behind_a_subscription_leaves_nothing(server, restore):
     text = ROWS + SUBSCRIPTION + ";\nCREATE VIEW public.v AS SELECT nothing FROM public.t;\n"
     restore(text, role="", code=1)
     assert ask(server, "postgres", "SELECT datname FROM pg_database WHERE datname LIKE '%.re%'") == []
@@ -662,7 +662,7 @@ def test_what_cannot_be_dropped_is_named(server, restore):
     server.drop_database(found[0][0])
 
 
-def test_the_plan_of_replace_names_replication_slots_and_subscriptions(server, empty_database, iacalls, use, tmp_path):
+def test_the_plan_of_replace_names_slots_and_subscriptions(server, empty_database, iacalls, use, tmp_path):
     run(server, empty_database, f"CREATE TABLE t (id int); {SUBSCRIPTION}")
     use(empty_database, "")
     assert iacalls("backup", "create", "--directory", str(tmp_path / "b")).code == 0
@@ -788,9 +788,7 @@ EXTENSION_SQL = """CREATE TABLE job (id int); SELECT pg_extension_config_dump('j
 
 @pytest.mark.postgres(">= 18")
 @pytest.mark.parametrize("form", ["custom", "directory", "plain"])
-def test_a_backup_with_an_extension_that_is_missing_where_it_is_restored(
-    server, empty_database, iacalls, use, new, form
-):
+def test_a_backup_with_an_extension_the_target_lacks(server, empty_database, iacalls, use, new, form):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         made = Path(folder) / "extension"
@@ -812,7 +810,7 @@ def test_a_backup_with_an_extension_that_is_missing_where_it_is_restored(
     assert rehearsed.code == 0, rehearsed.err + rehearsed.out
 
 
-def test_settings_of_the_restoring_role_do_not_reach_the_programs(server, empty_database, copy, new):
+def test_the_restoring_roles_settings_do_not_reach_the_programs(server, empty_database, copy, new):
     run(server, empty_database, "CREATE TABLE t AS SELECT 1 AS id", OWNER)
     run(
         server,
@@ -881,7 +879,7 @@ def test_two_tables_within_one_second_get_schemas_of_their_own(server, empty_dat
 # What acts with its owner's privileges, and what the server only warns of.
 
 
-def test_routines_and_views_of_a_missing_owner_lend_nobody_a_superusers_privileges(server, empty_database, copy, new):
+def test_a_missing_owners_code_lends_nobody_superuser_privileges(server, empty_database, copy, new):
     run(server, empty_database, """
         CREATE ROLE gone_owner; CREATE TABLE secret AS SELECT 42 AS a;
         CREATE FUNCTION rd(text) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT pg_read_file($1)';
@@ -995,9 +993,7 @@ def test_rows_that_come_through_a_partitioned_root(server, empty_database, iacal
 
 
 @pytest.mark.parametrize("way", [["--data-only"], ["--table", "a"]])
-def test_rows_into_tables_whose_functions_find_names_by_search_path(
-    server, empty_database, iacalls, use, tmp_path, way
-):
+def test_rows_into_tables_with_functions_that_need_search_path(server, empty_database, iacalls, use, tmp_path, way):
     run(server, empty_database, """
         CREATE FUNCTION un(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)';
         CREATE FUNCTION chk(t text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN un(t) IS NOT NULL; END$$;
@@ -1027,7 +1023,7 @@ def test_the_owner_under_forced_row_security_is_told_what_helps(server, empty_da
     assert "NO FORCE ROW LEVEL SECURITY" in outcome.error
 
 
-def test_a_sequence_at_its_end_is_not_carried_into_the_new_database(server, empty_database, iacalls, use, tmp_path):
+def test_a_sequence_at_its_end_is_not_carried_over(server, empty_database, iacalls, use, tmp_path):
     run(
         server,
         empty_database,
@@ -1047,9 +1043,7 @@ def test_a_sequence_at_its_end_is_not_carried_into_the_new_database(server, empt
     assert ask(server, empty_database, "SELECT max(id) FROM users") == [(2,)]
 
 
-def test_a_cyclic_sequence_that_was_never_called_goes_where_the_dump_says(
-    server, empty_database, iacalls, use, tmp_path
-):
+def test_an_uncalled_cyclic_sequence_goes_where_the_dump_says(server, empty_database, iacalls, use, tmp_path):
     run(server, empty_database, """CREATE TABLE s (id smallint GENERATED ALWAYS AS IDENTITY (MAXVALUE 100 CYCLE), x int);
         INSERT INTO s (x) VALUES (1)""", OWNER)  # fmt: skip
     use(empty_database)

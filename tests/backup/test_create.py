@@ -152,9 +152,7 @@ def test_dry_run_writes_nothing(database, use, create_backup, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_role_without_rights_on_one_table_is_refused_before_dumping(
-    server, filled_database, use, create_backup, backup_folder
-):
+def test_a_role_without_rights_is_refused_before_dumping(server, filled_database, use, create_backup, backup_folder):
     use(filled_database, READER)
     with server.connect(filled_database, OWNER) as owner:
         owner.execute(f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {READER}")

@@ -114,23 +114,17 @@ def interrupt_some(server, name, begin, iacalls, folder, times, seed):
     return unfinished
 
 
-def test_a_create_killed_at_some_moments_leaves_nothing_that_looks_good(
-    server, large_database, begin, iacalls, backup_folder
-):
+def test_a_create_killed_at_some_moments_leaves_nothing_good(server, large_database, begin, iacalls, backup_folder):
     interrupt_some(server, large_database, begin, iacalls, backup_folder, 4, seed=3)
 
 
 @pytest.mark.slow
-def test_a_create_killed_at_many_moments_leaves_nothing_that_looks_good(
-    server, large_database, begin, iacalls, backup_folder
-):
+def test_a_create_killed_at_many_moments_leaves_nothing_good(server, large_database, begin, iacalls, backup_folder):
     """Without a folder left by any of them the moments would not have been in the dump."""
     assert interrupt_some(server, large_database, begin, iacalls, backup_folder, 20, seed=4) > 2
 
 
-def test_the_second_of_two_at_once_names_the_first_and_does_not_wait(
-    large_database, use, begin, create_backup, backup_folder
-):
+def test_the_second_of_two_names_the_first_without_waiting(large_database, use, begin, create_backup, backup_folder):
     use(large_database)
     first = begin(large_database, "--label", "first")
     wait_until(lambda: left_in(backup_folder))
@@ -144,7 +138,7 @@ def test_the_second_of_two_at_once_names_the_first_and_does_not_wait(
     assert [entry.endswith("_first") for entry in left_in(backup_folder)] == [True]
 
 
-def test_a_killed_job_leaves_no_lock_and_its_folder_goes_with_the_next(
+def test_a_killed_job_leaves_no_lock_and_its_folder_goes_later(
     large_database, use, begin, create_backup, iacalls, backup_folder
 ):
     use(large_database)
@@ -254,7 +248,7 @@ def test_a_folder_whose_place_a_file_takes_is_told(filled_database, use, create_
     assert str(backup_folder) in outcome.error
 
 
-def test_bytes_that_the_disk_changed_are_found_before_it_has_its_name(
+def test_bytes_the_disk_changed_are_found_before_it_has_its_name(
     filled_database, use, create_backup, backup_folder, monkeypatch
 ):
     """The checksum of what was written is compared with what is read back."""

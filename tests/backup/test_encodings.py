@@ -61,7 +61,7 @@ def bytes_of(server, name, table='"año"'):
     [("LATIN1", "custom"), ("LATIN1", "plain"), ("WIN1252", "directory"), ("LATIN9", "custom"),
      ("SQL_ASCII", "custom"), ("SQL_ASCII", "plain")],
 )  # fmt: skip
-def test_a_backup_comes_back_in_its_encoding_with_owners_and_privileges(
+def test_a_backup_returns_in_its_encoding_with_owners_and_grants(
     server, encoded, new, iacalls, use, tmp_path, encoding, form
 ):
     name = encoded(encoding)

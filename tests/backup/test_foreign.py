@@ -99,7 +99,7 @@ def test_inserts_with_values_that_look_like_sql(server, empty_database, new, iac
     assert hashes(server, new) == hashes(server, empty_database)
 
 
-def test_a_dump_with_clean_is_no_trouble_where_nothing_is_to_be_removed(server, source, new, iacalls, use, tmp_path):  # fmt: skip
+def test_a_dump_with_clean_is_no_trouble_if_nothing_is_to_go(server, source, new, iacalls, use, tmp_path):  # fmt: skip
     use(source)
     restore(iacalls, dump_file(server, source, tmp_path / "a.sql", "--clean"), "--into", new)
     assert hashes(server, new) == hashes(server, source)
@@ -162,7 +162,7 @@ def test_what_is_no_whole_dump_is_refused_and_nothing_left(server, source, new, 
     assert not Path(f"{plain}.ran").exists()
 
 
-def test_a_plain_dump_cut_in_its_middle_is_found_though_it_has_an_end(server, new, iacalls, plain):
+def test_a_plain_dump_without_its_middle_is_found(server, new, iacalls, plain):
     """Two cut files put together, say: the end is there, and a statement is not."""
     text = plain.read_bytes()
     plain.write_bytes(text[:CUT] + b"\n--\n-- PostgreSQL database dump complete\n--\n")
@@ -213,7 +213,7 @@ def test_an_archive_of_a_newer_pg_dump_comes_back(server, source, new, iacalls, 
     assert hashes(server, new) == hashes(server, source)
 
 
-def test_sequences_stay_where_the_dump_says_and_those_behind_are_named(server, new, iacalls, plain):
+def test_sequences_stay_as_dumped_and_those_behind_are_named(server, new, iacalls, plain):
     edit(plain, (r"^SELECT pg_catalog.setval\('s.users_id_seq'.*$", ""),
          (r"^SELECT pg_catalog.setval\('s.clients_id_seq'.*$", "SELECT pg_catalog.setval('s.clients_id_seq', 99999, true);"))  # fmt: skip
     outcome = restore(iacalls, str(plain), "--into", new)
@@ -266,7 +266,7 @@ def test_roles_and_owners_that_are_missing_are_named(server, empty_database, new
             assert found.fetchone() == expected, quoted
 
 
-def test_a_role_that_owns_nothing_there_brings_back_what_belonged_to_others(server, empty_database, new, iacalls, use, tmp_path):  # fmt: skip
+def test_a_role_that_owns_nothing_restores_what_others_owned(server, empty_database, new, iacalls, use, tmp_path):  # fmt: skip
     """Also where a right was taken away from the owner itself: rows come first, rights last."""
     with server.connect(empty_database) as connection:
         connection.execute(f"CREATE TABLE t AS SELECT 1 AS a; ALTER TABLE t OWNER TO {READER}")

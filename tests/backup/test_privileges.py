@@ -267,7 +267,7 @@ def test_a_restore_test_that_takes_too_long_is_ended(plant, rehearse, leftovers,
     assert read_proof(next(folder.iterdir())).damage == ""
 
 
-def test_a_trigger_that_takes_too_long_says_nothing_against_the_backup(plant, rehearse, leftovers, configure, folder):
+def test_a_slow_trigger_says_nothing_against_the_backup(plant, rehearse, leftovers, configure, folder):
     configure('[backup]\nrehearse_timeout = "6s"\n')
     plant(
         "CREATE TABLE public.t (a text, updated_at timestamp); INSERT INTO public.t VALUES ('x', now());"

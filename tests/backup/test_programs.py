@@ -35,7 +35,7 @@ def install(tmp_path, monkeypatch):
     return make
 
 
-def test_the_oldest_programs_that_are_not_older_than_the_server_are_taken(install):
+def test_the_oldest_programs_not_older_than_the_server_are_taken(install):
     install("first", "16.4")
     in_15 = install("versions/15", "15.18")
     install("versions/14", "14.2")
@@ -54,7 +54,7 @@ def test_of_the_same_version_those_of_path_are_taken(install):
     assert choose_programs(16).folder == first
 
 
-def test_folders_that_lack_a_program_or_whose_programs_do_not_run_are_passed_over(install, tmp_path):
+def test_folders_without_working_programs_are_passed_over(install, tmp_path):
     install("first", "15.1", names=("pg_dump",))
     broken = install("second", "15.2")
     (broken / "pg_dump").write_text("#!/nowhere/sh\n")
@@ -74,7 +74,7 @@ def test_none_that_fits_is_an_error_that_says_what_there_is(install):
     assert f"postgresql-client-{BUNDLED + 1}" in refusal.value.hint
 
 
-def test_an_encrypted_connection_is_not_given_to_programs_without_tls(install):
+def test_programs_without_tls_get_no_encrypted_connection(install):
     with pytest.raises(IacallsError, match="the bundled client programs know no TLS") as refusal:
         choose_programs(15, encrypted=True)
     assert "postgresql-client-15" in refusal.value.hint
@@ -82,9 +82,7 @@ def test_an_encrypted_connection_is_not_given_to_programs_without_tls(install):
     assert choose_programs(15, encrypted=True).folder == folder
 
 
-def test_the_programs_that_fit_the_server_make_the_dump_and_are_shown(
-    server, filled_database, use, create_backup, new_backup
-):
+def test_programs_that_fit_the_server_dump_and_are_shown(server, filled_database, use, create_backup, new_backup):
     use(filled_database)
     oldest = min(one.major for one in installed_programs() if one.major >= server.major)
     _, manifest = new_backup()
@@ -101,7 +99,7 @@ def dumped(new_backup, *options):
     return (made / "dump.sql").read_text()
 
 
-def test_two_plain_backups_of_one_structure_differ_in_their_key_alone(filled_database, use, new_backup):
+def test_plain_backups_of_one_structure_differ_in_the_key_alone(filled_database, use, new_backup):
     """New minors of pg_dump write a random key into each dump; psql has to be as new."""
     use(filled_database)
     first, second = (dumped(new_backup, "--schema-only") for _ in range(2))
@@ -213,7 +211,7 @@ def test_an_option_counts_wherever_it_stands(filled_database, use, create_backup
     assert "sslcertmode of this connection needs client programs of PostgreSQL 99" in outcome.error
 
 
-def test_options_at_their_defaults_are_not_given_to_older_programs():
+def test_options_at_defaults_are_not_given_to_older_programs():
     given = {"sslnegotiation": "postgres", "host": "x", "require_auth": "", "channel_binding": "prefer"}
     assert without_newer(given, 15) == {"host": "x", "channel_binding": "prefer"}
     assert without_newer(given, 17) == given

@@ -40,7 +40,7 @@ def reasons(outcome):
     return {row["id"]: (row["verdict"], row["reason"]) for row in outcome.json["data"]}
 
 
-def test_of_400_days_one_of_each_of_7_days_4_weeks_and_12_months_stays(prune, store):
+def test_of_400_days_7_daily_4_weekly_and_12_monthly_stay(prune, store):
     for moment in days(400):
         make_folder(store, moment)
     outcome = prune("-o", "json")
@@ -102,7 +102,7 @@ def test_databases_servers_and_contents_are_kept_each_by_itself(prune, store):
     }  # fmt: skip
 
 
-def test_the_last_good_one_outlives_any_number_of_newer_damaged_or_unverified_ones(prune, store):
+def test_the_last_good_backup_outlives_many_newer_bad_ones(prune, store):
     good = make_folder(store, NOON - timedelta(days=60))
     newer = [
         make_folder(store, moment, state="damaged" if number % 2 else "created")
@@ -119,7 +119,7 @@ def test_the_last_good_one_outlives_any_number_of_newer_damaged_or_unverified_on
 
 
 @pytest.mark.parametrize("loss", ["missing", "cut"])
-def test_a_backup_that_lost_its_archive_does_not_count_although_it_was_verified(prune, store, loss):
+def test_a_verified_backup_without_its_archive_does_not_count(prune, store, loss):
     good = make_folder(store, NOON - timedelta(days=60))
     for moment in days(10):
         archive = make_folder(store, moment) / "dump.pgdump"

@@ -37,7 +37,7 @@ def prune(iacalls, store):
     return run
 
 
-def test_dry_run_shows_the_plan_removes_nothing_and_needs_no_lock(prune, store):
+def test_dry_run_shows_the_plan_without_removing_or_a_lock(prune, store):
     for moment in days(20):
         make_folder(store, moment, size=1024)
     before = ids(store)
@@ -52,7 +52,7 @@ def test_dry_run_shows_the_plan_removes_nothing_and_needs_no_lock(prune, store):
     assert f"iacalls: plan: remove {removed} of 20 backups ({removed}.0 kB) in {store}" in outcome.err
 
 
-def test_while_another_job_is_at_work_nothing_is_removed_and_it_is_named(prune, store):
+def test_another_job_at_work_is_named_and_nothing_is_removed(prune, store):
     for moment in days(20):
         make_folder(store, moment)
     with only_job("backup create", SERVER, "shop"):
@@ -77,7 +77,7 @@ def test_a_terminal_is_asked(store):
     assert ids(store) == ["shop_20260315T120000Z"]
 
 
-def test_a_removal_cut_short_leaves_nothing_that_looks_like_a_backup(prune, store, iacalls, monkeypatch):
+def test_a_removal_cut_short_leaves_nothing_like_a_backup(prune, store, iacalls, monkeypatch):
     make_folder(store, NOON)
     make_folder(store, NOON - timedelta(days=1), label="before-migration")
 
@@ -104,9 +104,7 @@ def test_the_config_file_says_how_many(prune, store, tmp_path):
     assert len(ids(store)) == 2
 
 
-def test_create_with_prune_prunes_only_after_success_and_only_that_database(
-    server, database, use, iacalls, store, tmp_path
-):
+def test_create_prunes_only_after_success_and_only_that_database(server, database, use, iacalls, store, tmp_path):
     (tmp_path / "iacalls.toml").write_text(
         "[backup]\nkeep_daily = 1\nkeep_weekly = 0\nkeep_monthly = 0\nmin_keep = 1\n"
     )

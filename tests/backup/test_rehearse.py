@@ -79,7 +79,7 @@ def test_a_backup_is_proven_and_list_says_so(filled_database, backup, rehearse, 
     assert Store(store).find(folder.name).proof.proven_on.startswith("PostgreSQL ")
 
 
-def test_on_the_embedded_server_without_the_target_or_libpqs_variables(
+def test_on_the_embedded_server_without_libpqs_variables(
     server, filled_database, backup, iacalls, store, data_home, monkeypatch
 ):
     folder = backup(filled_database)
@@ -98,7 +98,7 @@ def test_on_the_embedded_server_without_the_target_or_libpqs_variables(
     assert names == {"postgres", "template0", "template1"}
 
 
-def test_rows_tables_and_large_objects_that_did_not_come_back_are_damage(filled_database, backup, rehearse):
+def test_rows_tables_and_large_objects_not_restored_are_damage(filled_database, backup, rehearse):
     folder = backup(filled_database)
     assert rehearse().code == 0
     proof = Store(folder.parent).find(folder.name).proof
@@ -262,7 +262,7 @@ def test_by_a_role_that_may_only_create_databases(server, filled_database, backu
     assert state(folder) == "proven"
 
 
-def test_a_restore_that_fails_leaves_no_scratch_database_and_no_verdict(server, filled_database, backup, rehearse):
+def test_a_failing_restore_leaves_no_scratch_database_or_verdict(server, filled_database, backup, rehearse):
     with server.connect(filled_database) as connection:
         connection.execute("CREATE FUNCTION public.f(t text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT t'")
         connection.execute("CREATE INDEX broken ON public.clients (public.f(name))")

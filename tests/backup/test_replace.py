@@ -177,7 +177,7 @@ def test_a_transaction_that_is_open_is_ended(server, live, backup, iacalls):
     assert count(server, live) == ROWS
 
 
-def test_a_session_that_cannot_be_ended_is_named_and_nothing_changed(server, live, backup, iacalls, monkeypatch):
+def test_a_session_that_cannot_be_ended_is_named_without_changes(server, live, backup, iacalls, monkeypatch):
     monkeypatch.setattr("iacalls_cli.operations.backup.replace.LIMIT_SECONDS", 0.1)
     before = hashes(server, live)
     with psycopg.connect(server.dsn(live), application_name="the boss") as other:
@@ -241,7 +241,7 @@ def test_a_setting_that_the_owner_may_not_give_is_named(server, live, backup, ia
     assert "log_statement" in outcome.err
 
 
-def test_who_does_not_own_the_database_is_refused_before_anything(server, live, backup, use, iacalls):
+def test_who_does_not_own_the_database_is_refused_at_first(server, live, backup, use, iacalls):
     use(live, STRANGER)
     outcome = iacalls("backup", "restore", backup, "--replace", "--confirm", live)
     assert outcome.code == 1
@@ -299,7 +299,7 @@ def kill_often(server, live, backup, delays, numbers):
     assert [name for name in family(server, live) if ".restore-" in name] == []
 
 
-def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one_whole(server, live, backup):
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_whole(server, live, backup):
     kill_often(server, live, backup, (0.7, 1.0, 1.3, 1.7), (signal.SIGKILL, signal.SIGTERM) * 2)
 
 

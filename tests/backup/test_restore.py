@@ -207,9 +207,7 @@ def test_what_a_killed_restore_left_goes_with_the_next(server, filled_database, 
     server.drop_database(busy)
 
 
-def test_clean_into_a_database_in_use_doubles_rows_and_ours_cannot(
-    server, filled_database, new, iacalls, use, tmp_path
-):
+def test_clean_into_a_used_database_doubles_rows_and_ours_cannot(server, filled_database, new, iacalls, use, tmp_path):
     """The danger is real: with one view more the usual way of restoring appends to what is there."""
     file = dump_file(server, filled_database, tmp_path / "a.dump", "-Fc")
     with server.connect(filled_database, OWNER) as connection:

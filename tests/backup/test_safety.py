@@ -96,9 +96,7 @@ def test_sound_files_do_not_make_good_what_a_rehearsal_found(backup, backup_fold
     assert "clients has 1 rows" in plan.err
 
 
-def test_a_rehearsal_that_cannot_be_made_is_recorded_and_no_damage(
-    server, filled_database, backup, backup_folder, iacalls
-):
+def test_an_impossible_rehearsal_is_recorded_and_no_damage(server, filled_database, backup, backup_folder, iacalls):
     with server.connect(filled_database, OWNER) as connection:
         connection.execute("CREATE FUNCTION public.fails() RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT 'ok' $$")
         connection.execute("CREATE TABLE public.picky (a text CHECK (public.fails() = 'ok'))")

@@ -143,7 +143,7 @@ def test_a_rule_may_leave_out_a_copy_with_its_rows(session):
     assert session.execute("SELECT a FROM public.t").fetchall() == [(2,)]
 
 
-def test_an_error_names_the_statement_without_the_values_of_a_row(session):
+def test_an_error_names_the_statement_without_a_rows_values(session):
     with pytest.raises(DatabaseError) as caught:
         run_script(session, [b"INSERT INTO public.nosuch VALUES ('$2b$12$secret');\n"], lambda statement: statement)
     assert caught.value.message.endswith(

@@ -239,7 +239,7 @@ def test_what_runs_code_of_the_script_is_refused(refused, statement):
     refused(TABLE + statement + b"\n")
 
 
-def test_the_text_of_a_call_is_the_same_however_backslashes_are_read():
+def test_a_calls_text_is_the_same_however_backslashes_are_read():
     ends = (rb"'\'", b"'\x83\\'", b"E'\x83\\'", rb"'a\'b'", rb"E'\\\'")
     assert [end for end in ends if CALL_OF.fullmatch(b"SELECT lo_create(" + end + b");")] == []
     texts = (rb"'\x00'", rb"'a\\'", b"'a''b'", rb"E'a\nb'", b"'public.\"a\\b\"'", b"''", b"'\xc3\xb1'")
@@ -287,7 +287,7 @@ NUL = [
 
 
 @pytest.mark.parametrize("script", NUL)
-def test_text_that_the_server_would_not_read_to_its_end_is_refused(refused, script):
+def test_text_the_server_would_not_read_to_its_end_is_refused(refused, script):
     refused(TABLE + script, code=1, words="holds a NUL character")
 
 
@@ -306,7 +306,7 @@ def test_settings_that_a_dump_has_not_are_left_out(accepted):
     assert connection.execute("SELECT pg_get_userbyid(relowner) = current_user FROM pg_class WHERE relname = 'who'").fetchone() == (True,)  # fmt: skip
 
 
-def test_a_database_s_comment_in_an_old_dump_is_left_out_and_said(restore, shared, empty_database):
+def test_a_databases_comment_in_an_old_dump_is_left_out_and_said(restore, shared, empty_database):
     before = [line for line in shared() if "_new" not in line]
     outcome = restore(TABLE + f"COMMENT ON DATABASE {empty_database} IS 'x';\n".encode())
     assert outcome.code == 0, outcome.err
@@ -346,7 +346,7 @@ def test_a_transaction_that_is_not_ended_is_an_error(refused, script):
         TABLE + b"BEGIN;\nCOPY public.t FROM stdin;\n1\n\\.\nSET xmloption = 'nonsense';\nCOMMIT;\n",
     ],
 )
-def test_an_error_within_a_transaction_of_the_script_is_no_small_one(refused, script):
+def test_an_error_in_a_transaction_of_the_script_is_no_small_one(refused, script):
     refused(script, code=1, words="(in: ")
 
 
@@ -356,9 +356,7 @@ def live(server, name):
 
 
 @pytest.mark.parametrize("how", ["unclosed", "rolled back"])
-def test_a_database_in_use_is_not_replaced_by_what_a_transaction_takes_back(
-    server, filled_database, iacalls, use, tmp_path, how
-):
+def test_a_used_database_is_not_replaced_by_what_is_rolled_back(server, filled_database, iacalls, use, tmp_path, how):
     text = dump(server, filled_database)
     start = text.index("SET statement_timeout")
     text = text[:start] + "BEGIN;\n" + text[start:]

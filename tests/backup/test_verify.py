@@ -167,7 +167,7 @@ def test_a_file_too_many_is_found_and_forgiven_when_it_is_gone(filled_database, 
     assert listed()[made.name]["state"] == "verified"
 
 
-def test_a_changed_or_missing_manifest_is_found_among_good_backups(filled_database, use, new_backup, verify, listed):
+def test_a_changed_or_missing_manifest_is_found_among_good_ones(filled_database, use, new_backup, verify, listed):
     use(filled_database)
     good, changed, missing = (new_backup("--schema-only")[0] for _ in range(3))
     manifest = changed / "manifest.json"
@@ -241,7 +241,7 @@ def test_what_is_proven_while_a_backup_is_read_stays_recorded(
     assert listed()[made.name]["state"] == "proven"
 
 
-def test_a_machine_without_programs_says_so_and_records_no_damage(
+def test_a_machine_without_programs_is_told_and_is_no_damage(
     filled_database, use, new_backup, verify, listed, monkeypatch
 ):
     use(filled_database)
@@ -253,7 +253,7 @@ def test_a_machine_without_programs_says_so_and_records_no_damage(
     assert listed()[made.name]["state"] == "verified"
 
 
-def test_backups_on_a_medium_that_takes_no_writes_can_be_verified(filled_database, use, new_backup, iacalls, tmp_path):
+def test_backups_on_a_read_only_medium_can_be_verified(filled_database, use, new_backup, iacalls, tmp_path):
     use(filled_database)
     made, _ = new_backup()
     medium = tmp_path / "medium"

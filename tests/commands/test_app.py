@@ -51,7 +51,7 @@ COMMANDS = {
 }
 
 
-def test_every_command_is_either_tested_for_connecting_or_known_not_to():
+def test_every_command_is_tested_to_connect_or_known_not_to():
     assert set(COMMANDS) == set(CONNECTING) | set(OTHERS)
 
 
@@ -396,7 +396,7 @@ def test_a_connection_lost_between_rows_is_exit_code_3(server, database, use, ia
     assert outcome.out
 
 
-def test_at_a_terminal_tables_are_drawn_and_nothing_is_cut_elsewhere(server, filled_database):
+def test_a_terminal_gets_drawn_tables_others_get_all_text(server, filled_database):
     environment = {"IACALLS_DSN": server.dsn(filled_database, OWNER)}
     code, screen = run_terminal("report", "groups", env=environment)
     assert code == 0
@@ -448,7 +448,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_step_at_work_is_on_the_screen_however_many_there_are(monkeypatch):
+def test_the_step_at_work_is_on_the_screen_among_many(monkeypatch):
     monkeypatch.setattr(sys, "stderr", screen := Terminal())
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("LINES", "24")

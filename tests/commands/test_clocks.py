@@ -72,7 +72,7 @@ def test_archives_are_dated_and_removed_by_the_servers_clock(
     assert not old.exists()
 
 
-def test_an_archive_from_the_future_is_neither_the_newest_nor_old(cleanup, undo, connection, archive_folder, old_rows):
+def test_an_archive_of_the_future_is_neither_newest_nor_old(cleanup, undo, connection, archive_folder, old_rows):
     assert cleanup().code == 0
     (first,) = archives_in(archive_folder)
     ahead = datetime.now(UTC) + DAYS
@@ -143,7 +143,7 @@ def test_a_name_in_the_future_does_not_make_the_newest(tmp_path):
     assert Store(tmp_path).find("newest").folder == later
 
 
-def test_prune_neither_counts_nor_removes_what_is_dated_in_the_future(tmp_path, iacalls):
+def test_prune_neither_counts_nor_removes_what_is_of_the_future(tmp_path, iacalls):
     now = datetime.now(UTC)
     ahead = [make_folder(tmp_path, now + DAYS + timedelta(days=number)) for number in range(3)]
     past = [make_folder(tmp_path, now - timedelta(days=number)) for number in range(3)]

@@ -194,7 +194,7 @@ def test_without_settings_of_backups_none_is_made_up():
     assert load_config().backup == BackupSettings()
 
 
-def test_the_local_files_settings_of_backups_lie_over_the_personal_ones(tmp_path):
+def test_local_backup_settings_lie_over_the_personal_ones(tmp_path):
     personal, local = config_files()
     write(personal, '[backup]\njobs = 2\nmin_keep = 5\non_start = "true"\n')
     write(local, "[backup]\njobs = 3\n")

@@ -72,7 +72,7 @@ def test_a_lone_production_password_is_half_a_configuration():
         choose(environment=environment, terminal=True)
 
 
-def test_production_variables_outside_of_production_are_not_passed_over():
+def test_production_variables_elsewhere_are_not_passed_over():
     environment = {key: value for key, value in PRODUCTION.items() if key != "NODE_ENV"}
     with pytest.raises(ConnectionFailed, match="only where NODE_ENV is production"):
         choose(environment=environment, terminal=True)
@@ -85,7 +85,7 @@ def test_a_password_does_not_take_tls_away():
     assert choose(environment=url).keywords == {"sslmode": "require"}
 
 
-def test_production_without_any_variable_never_falls_to_another_database():
+def test_production_without_a_variable_means_no_other_database():
     environment = {"NODE_ENV": "production", "DATABASE_LOCAL_URL": "postgresql://local/x"}
     with pytest.raises(ConnectionFailed, match="no DB_"):
         choose(environment=environment, terminal=True)
@@ -105,7 +105,7 @@ def test_database_url_is_last_and_encrypted_in_production():
     assert choose(environment=both).dsn == "postgresql://local/x"
 
 
-def test_nothing_configured_is_the_embedded_server_only_at_a_terminal():
+def test_without_config_only_a_terminal_gets_the_embedded_server():
     assert choose(terminal=True).is_embedded
     with pytest.raises(ConnectionFailed) as caught:
         choose()

@@ -323,7 +323,7 @@ def test_init_makes_the_database_that_a_service_names(service, server, database,
         server.drop_database(missing)
 
 
-def test_an_address_of_the_environment_does_not_redirect_a_host_that_was_named(server, database, iacalls, monkeypatch):
+def test_the_environments_address_does_not_redirect_a_named_host(server, database, iacalls, monkeypatch):
     monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
     code = iacalls("users", "list", "--dsn", server.dsn(database, OWNER)).code
     monkeypatch.delenv("PGHOSTADDR")

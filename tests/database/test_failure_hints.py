@@ -59,9 +59,7 @@ def limit(server, what):
 
 
 @pytest.mark.parametrize("command", [("backup", "create"), ("maintain", "vacuum"), ("maintain", "reindex", "--all")])
-def test_a_role_that_may_have_one_session_is_told_how_many_are_taken(
-    limited, use, database, iacalls, tmp_path, command
-):
+def test_a_role_with_a_session_limit_is_told_how_many_are_taken(limited, use, database, iacalls, tmp_path, command):
     use(database)
     options = ("--directory", str(tmp_path / "backups")) if command[0] == "backup" else ()
     outcome = iacalls(*command, *options)

@@ -71,7 +71,7 @@ def insert_as_application(connection):
     connection.execute("INSERT INTO groups (name) VALUES (gen_random_uuid()::text)")
 
 
-def test_every_command_is_refused_and_leaves_the_session_as_it_was(pooler, database, iacalls, monkeypatch):
+def test_every_command_is_refused_and_the_session_is_unchanged(pooler, database, iacalls, monkeypatch):
     monkeypatch.setenv("IACALLS_DSN", pooler.dsn(database))
     with pooler.connect(database) as application:
         before = state_of(application)
@@ -126,7 +126,7 @@ def test_the_embedded_server_is_not_asked(data_home, iacalls, monkeypatch):
     assert iacalls("db", "init", "--dsn", "embedded", "--yes").code == 0
 
 
-def test_a_direct_connection_leaves_no_prepared_statement_of_the_check(server, database):
+def test_a_direct_connection_keeps_no_prepared_statement(server, database):
     session = open_session(Target("--dsn", dsn=server.dsn(database, OWNER)), "x")
     assert session.connection.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
     assert not session.is_pooled
@@ -210,9 +210,7 @@ def test_behind_a_session_pooler_after_an_interrupt(session_pooler, server, data
     assert all(state in before.values() for state in states.values())
 
 
-def test_behind_a_session_pooler_with_several_sessions_and_programs(
-    server, database, iacalls, configure, backup_folder
-):
+def test_behind_a_session_pooler_with_sessions_and_programs(server, database, iacalls, configure, backup_folder):
     with open_pooler(server, "session", size=6, server_reset_query="DISCARD ALL") as pooler:
         configure(PROFILE.format(pooler.dsn(database)))
         before = sessions_of(pooler, database, 6)
@@ -227,7 +225,7 @@ def test_behind_a_session_pooler_with_several_sessions_and_programs(
         assert all(state in before.values() for state in after)
 
 
-def test_a_pooler_that_is_not_in_session_mode_though_the_profile_says_so(server, database, iacalls, configure):
+def test_a_pooler_not_in_session_mode_though_the_profile_says_so(server, database, iacalls, configure):
     for mode in ("transaction", "statement"):
         with open_pooler(server, mode, size=3) as pooler:
             configure(PROFILE.format(pooler.dsn(database)))

@@ -213,7 +213,7 @@ def test_psql_is_as_encrypted_as_the_session_that_was_tried(tls, keys, tmp_path,
     assert f"sslmode={given or mode}" in outcome.out
 
 
-def test_programs_that_do_not_know_an_option_are_told_before_anything_is_done(tls, keys, tmp_path, iacalls):
+def test_programs_that_lack_an_option_are_told_before_anything(tls, keys, tmp_path, iacalls):
     """The installed ones are too old, the bundled ones know no TLS."""
     dsn = f"{tls.server.dsn('postgres', OWNER)} {FULL.format(keys=keys)} require_auth=scram-sha-256"
     with tls.server.connect("postgres") as admin:

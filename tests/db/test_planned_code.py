@@ -54,7 +54,7 @@ def witness(server):
 @pytest.mark.parametrize(
     "command", [["db", "tables"], ["db", "verify"], ["backup", "create"], ["db", "describe", "t"], ["monitor", "sizes"]]
 )
-def test_a_superuser_that_counts_runs_nothing_of_the_tables_owner(
+def test_a_counting_superuser_runs_nothing_of_the_tables_owner(
     server, empty_database, iacalls, use, witness, place, command
 ):
     path, read = witness
@@ -82,7 +82,7 @@ def test_the_owner_of_users_gets_no_program_run_by_verify(server, database, iaca
     assert "passwords were not checked" in outcome.out
 
 
-def test_a_replacement_compares_nothing_that_would_run_the_owners_code(
+def test_a_replacement_compares_without_running_the_owners_code(
     server, empty_database, iacalls, use, witness, tmp_path
 ):
     path, read = witness

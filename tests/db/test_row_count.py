@@ -125,7 +125,7 @@ def test_a_missing_privilege_is_the_reason(owner, server, empty_database):
         assert "does not exist" in count_rows(reader, "public", "nothing").reason
 
 
-def test_within_a_transaction_its_snapshot_counts_and_nothing_stays(session, owner):
+def test_in_a_transaction_its_snapshot_counts_and_nothing_stays(session, owner):
     owner.execute(GOOD_KEY)
     owner.execute("CREATE TABLE plain (v text); CREATE TABLE t (v text); CREATE INDEX ON t (key(v))")
     owner.execute(OWN_NAMES)

@@ -71,7 +71,7 @@ def own_names(server, filled_database, use):
     return filled_database
 
 
-def test_an_index_that_finds_names_by_search_path_prevents_no_count(server, own_names, iacalls):
+def test_an_index_that_needs_search_path_stops_no_count(server, own_names, iacalls):
     outcome = iacalls("db", "tables", "-o", "json")
     assert outcome.code == 0
     rows = {row["name"]: row for row in outcome.json["data"]}
@@ -86,7 +86,7 @@ def test_an_index_that_finds_names_by_search_path_prevents_no_count(server, own_
         assert (rows["kept"]["rows"], rows["kept"]["counted"]) == (1, "exact")
 
 
-def test_an_index_that_finds_names_by_search_path_prevents_no_verify_and_describe(own_names, iacalls):
+def test_an_index_that_needs_search_path_stops_no_verify(own_names, iacalls):
     outcome = iacalls("db", "verify", "-o", "json")
     assert outcome.code in (0, 4)
     assert {row["counted"] for row in outcome.json["data"] if row["kind"] == "table"} == {"exact"}
@@ -97,7 +97,7 @@ def test_an_index_that_finds_names_by_search_path_prevents_no_verify_and_describ
 
 
 @pytest.mark.postgres(">= 15")
-def test_an_index_that_finds_names_by_search_path_prevents_no_report(server, own_names, iacalls):
+def test_an_index_that_needs_search_path_stops_no_report(server, own_names, iacalls):
     for report in ("groups", "calls", "stats", "top-clients", "client-history 1", "batch-statistics"):
         outcome = iacalls("report", *report.split())
         assert outcome.code == 0, (report, outcome.err)
@@ -106,7 +106,7 @@ def test_an_index_that_finds_names_by_search_path_prevents_no_report(server, own
 
 
 @pytest.mark.parametrize("role", [READER, SUPERUSER])
-def test_a_role_that_cannot_trust_the_path_is_told_of_the_function(server, own_names, use, iacalls, role):
+def test_a_role_with_an_untrusted_path_is_told_of_the_function(server, own_names, use, iacalls, role):
     """The owner of the database could have put an operator into public, to be run with this role's privileges."""
     use(own_names, role)
     outcome = iacalls("users", "list")
@@ -264,7 +264,7 @@ def test_a_name_from_the_database_does_not_drive_the_terminal(server, connection
 
 
 @pytest.mark.parametrize("locked", ["users", "users_pkey", "days_1", "mv"])
-def test_a_locked_table_does_not_keep_the_others_from_being_counted(server, connection, database, use, iacalls, locked):
+def test_a_locked_table_keeps_no_other_from_being_counted(server, connection, database, use, iacalls, locked):
     connection.execute("CREATE TABLE days (d int) PARTITION BY RANGE (d)")
     connection.execute("CREATE TABLE days_1 PARTITION OF days DEFAULT")
     connection.execute("CREATE MATERIALIZED VIEW mv AS SELECT 1 AS a")

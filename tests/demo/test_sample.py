@@ -27,7 +27,7 @@ def rows_of(scale, seed):
     return {table: [tuple(row) for row in getattr(sample, table)()] for table in TABLES}
 
 
-def test_the_same_seed_gives_the_same_rows_and_another_other_ones():
+def test_equal_seeds_give_equal_rows_and_others_other_rows():
     assert rows_of(0.2, 1) == rows_of(0.2, 1)
     assert rows_of(0.2, 1)["call_records"] != rows_of(0.2, 2)["call_records"]
 

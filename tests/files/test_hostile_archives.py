@@ -80,7 +80,7 @@ def forge(folder, change):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["manifest.json", "SHA256SUMS"])
-def test_what_is_no_file_of_an_archive_is_damage_and_the_others_go_on(store, victim, tmp_path, kind, name):
+def test_no_file_in_an_archive_is_damage_and_the_others_go_on(store, victim, tmp_path, kind, name):
     replace_by(victim / name, kind, tmp_path / "outside")
     assert states(store) == ["damaged", "finished", "finished"]
     assert len(Archives(store).of("tienda", "7")) == 2
@@ -135,7 +135,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("change", FORGED, ids=lambda change: change.__name__)
-def test_an_archive_of_other_types_is_damage_and_the_others_go_on(store, victim, change):
+def test_an_archive_of_wrong_types_is_damage_the_others_go_on(store, victim, change):
     forge(victim, change)
     archives = Archives(store).all()
     assert [archive.state for archive in archives] == ["damaged", "finished", "finished"]
@@ -228,7 +228,7 @@ def test_an_archive_that_every_user_may_write_to_is_damage(store, victim):
 
 @root_only
 @pytest.mark.parametrize("kind", ["owner", "mode"])
-def test_root_removes_nothing_from_a_directory_that_others_may_change(store, victim, kind):
+def test_root_removes_nothing_from_a_directory_others_may_change(store, victim, kind):
     left = store / "tienda_20250101T000000Z.removed"
     left.mkdir()
     os.chown(store, NOBODY, NOBODY) if kind == "owner" else store.chmod(0o777)
@@ -254,9 +254,7 @@ def test_what_is_left_of_a_removal_goes_and_links_stay(store, tmp_path):
 # --- with a server
 
 
-def test_a_forged_archive_makes_a_cleanup_neither_delete_nor_cut_files_elsewhere(
-    cleanup, archive_folder, tmp_path, old_rows
-):
+def test_a_forged_archive_harms_no_files_elsewhere(cleanup, archive_folder, tmp_path, old_rows):
     assert cleanup("--only", "whatsapp").code == 0
     (good,) = archives_in(archive_folder)
     victim, cut = tmp_path / "victim", tmp_path / "cut"
@@ -278,9 +276,7 @@ def test_a_forged_archive_makes_a_cleanup_neither_delete_nor_cut_files_elsewhere
     assert "second name" in outcome.err
 
 
-def test_bad_archives_stop_neither_the_list_nor_a_cleanup_nor_the_retention(
-    cleanup, undo, archive_folder, old_rows, tmp_path
-):
+def test_bad_archives_stop_no_list_no_cleanup_and_no_retention(cleanup, undo, archive_folder, old_rows, tmp_path):
     assert cleanup("--only", "whatsapp").code == 0
     (good,) = archives_in(archive_folder)
     stem = good.name.rsplit("_", 1)[0]

@@ -113,7 +113,7 @@ def states(outcome):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["manifest.json", "SHA256SUMS", "proof.json", "dump.pgdump"])
-def test_what_is_no_file_of_a_backup_is_damage_and_the_others_go_on(backup, store, victim, tmp_path, kind, name):
+def test_no_file_in_a_backup_is_damage_and_the_others_go_on(backup, store, victim, tmp_path, kind, name):
     outside = tmp_path / "outside"
     replace_by(victim / name, kind, outside)
     listed = states(backup("list"))
@@ -231,7 +231,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("change", FORGED, ids=lambda change: change.__name__)
-def test_a_manifest_of_other_types_is_damage_and_the_others_go_on(backup, victim, change):
+def test_a_manifest_of_wrong_types_is_damage_the_others_go_on(backup, victim, change):
     forge(victim, change)
     listed = backup("list")
     assert sorted(states(listed).values()) == ["damaged", "verified", "verified"]
@@ -382,7 +382,7 @@ def give(folder, uid=NOBODY):
 
 
 @root_only
-def test_a_backup_of_another_user_is_listed_as_foreign_and_never_touched(backup, store, victim, monkeypatch):
+def test_another_users_backup_is_listed_and_never_touched(backup, store, victim, monkeypatch):
     monkeypatch.setattr("iacalls_cli.operations.backup.verify.read_whole", lambda *_: None)
     give(victim)
     before = (victim / "proof.json").read_bytes()
@@ -403,7 +403,7 @@ def test_a_backup_of_another_user_is_listed_as_foreign_and_never_touched(backup,
 
 
 @root_only
-def test_when_all_backups_are_of_another_user_one_has_to_be_named(store):
+def test_if_all_backups_are_of_another_user_one_must_be_named(store):
     for folder in store.iterdir():
         give(folder)
     with pytest.raises(IacallsError, match="are of another user"):
@@ -418,7 +418,7 @@ def test_a_backup_that_every_user_may_write_to_is_foreign(backup, victim):
         write_file(victim / "proof.json", "x")
 
 
-def test_a_restore_test_that_could_not_be_recorded_is_refused_at_once(backup, victim):
+def test_a_restore_test_that_cannot_be_recorded_is_refused_first(backup, victim):
     victim.chmod(0o777)
     outcome = backup("rehearse", victim.name)
     assert outcome.code == 2

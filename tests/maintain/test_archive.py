@@ -52,7 +52,7 @@ def numbers(folder, about=CALLS):
     return [int(json.loads(line)[0]) for part in kept_parts(folder) if part.path == about.path for line in part_rows(folder, about, part)]  # fmt: skip
 
 
-def test_a_folder_is_for_its_owner_alone_and_has_its_name_only_with_manifest_and_lock(writer):
+def test_a_folder_is_its_owners_and_named_with_manifest_and_lock(writer):
     assert stat.S_IMODE(writer.folder.stat().st_mode) == 0o700
     write(writer, range(3))
     writer.committed()
@@ -65,7 +65,7 @@ def test_a_folder_is_for_its_owner_alone_and_has_its_name_only_with_manifest_and
     verify_archive(found)
 
 
-def test_what_was_taken_back_is_not_read_and_its_place_is_used_again(writer):
+def test_what_was_taken_back_is_not_read_and_its_place_is_reused(writer):
     write(writer, range(3), xid="1")
     writer.committed()
     write(writer, range(3, 9), xid="2")
@@ -137,7 +137,7 @@ def test_a_journal_takes_lines_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_text() == '{"a": 1}\n{"b": 2}\n{"c": 3}\n'
 
 
-def test_a_seal_that_the_disk_does_not_take_lets_nothing_commit_and_leaves_no_trace(writer, monkeypatch):
+def test_a_seal_the_disk_refuses_lets_nothing_commit_or_stay(writer, monkeypatch):
     write(writer, range(3), xid="1")
     writer.committed()
     for name in ("write", "fsync"):
@@ -158,7 +158,7 @@ def full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_notes_that_the_disk_did_not_take_are_made_up_for_or_it_stays_open(writer, monkeypatch):
+def test_notes_the_disk_refused_are_made_up_for_or_it_stays_open(writer, monkeypatch):
     write(writer, range(3), xid="1")
     with monkeypatch.context() as patched:
         patched.setattr(archive_module.os, "write", full)
@@ -246,7 +246,7 @@ def test_only_closed_archives_of_the_same_database_are_old(make_archive, tmp_pat
     assert running.folder in {one.folder for one in mine}
 
 
-def test_the_newest_is_that_of_the_database_and_a_beginning_has_to_fit_one(make_archive, tmp_path):
+def test_the_newest_is_the_databases_and_a_prefix_must_fit_one(make_archive, tmp_path):
     first, second, elsewhere = make_archive(2), make_archive(1), make_archive(0, server="8")
     archives, own = Archives(tmp_path), ("tienda", "7")
     assert archives.find("newest", *own).folder == second
@@ -306,9 +306,7 @@ def change_manifest(archive, **changes):
     archive_module.close_archive(archive, read.manifest)
 
 
-def test_an_archive_that_cannot_be_removed_is_told_and_the_cleanup_did_succeed(
-    cleanup, archive_folder, age, old_rows, monkeypatch
-):
+def test_an_archive_that_stays_is_told_and_the_cleanup_succeeds(cleanup, archive_folder, age, old_rows, monkeypatch):
     assert cleanup("--only", "whatsapp").code == 0
     old = age(archives_in(archive_folder)[0], 40)
     (archive_folder / f"{old.name}.removed" / "x").mkdir(parents=True)
@@ -328,7 +326,7 @@ def test_no_archive_goes_with_a_cleanup_that_failed(cleanup, archive_folder, age
     assert old.exists()
 
 
-def test_what_killed_commands_left_goes_when_it_is_old_and_nothing_else_does(cleanup, archive_folder, old_rows):
+def test_only_old_remains_of_killed_commands_are_removed(cleanup, archive_folder, old_rows):
     archive_folder.mkdir()
     kept = ["notes", "x.partial", "x.removed", f"{NAME}.bak", f"{NAME}.partial"]
     gone = [f"{NAME}.removed", "otra_20260101T000000Z.partial"]

@@ -187,7 +187,7 @@ def test_a_chain_of_cascades(owner, clean, configure):
     assert (result["deleted"], result["cascaded"], result["changed"]) == (10, 250, 300)
 
 
-def test_a_large_table_without_an_index_for_its_reference_is_told(owner, iacalls, configure):
+def test_a_large_table_without_an_index_for_a_reference_is_told(owner, iacalls, configure):
     configure(RULE_A)
     owner.execute(CHAIN)
     owner.execute("INSERT INTO c SELECT n, NULL FROM generate_series(1000, 40000) AS n; ANALYZE c")
@@ -384,7 +384,7 @@ def test_missing_rights_on_what_goes_along_are_told_first(server, database, owne
     assert rows_of(owner, "a") == []
 
 
-def test_children_by_inheritance_go_with_the_foreign_keys_of_their_own(owner, clean, configure):
+def test_children_by_inheritance_go_with_their_own_foreign_keys(owner, clean, configure):
     configure(RULE_A)
     owner.execute(
         "CREATE TABLE a (id int PRIMARY KEY, created_at date); CREATE TABLE z (other int);"

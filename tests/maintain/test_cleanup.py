@@ -316,7 +316,7 @@ def test_archives_of_other_databases_are_not_ours(server, database, owner, clean
         server.drop_database(other)
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_anything_goes(owner, iacalls, tmp_path):
+def test_an_unwritable_folder_is_told_before_anything_goes(owner, iacalls, tmp_path):
     owner.execute(FEW)
     (tmp_path / "datei").write_text("x")
     outcome = iacalls("maintain", "cleanup", "--directory", str(tmp_path / "datei" / "a"))
@@ -351,7 +351,7 @@ def test_it_stops_in_time_and_the_next_run_goes_on(owner, cleanup, monkeypatch):
     assert by_name(done.json["data"])["whatsapp"]["deleted"] == 20000 - rule["deleted"]
 
 
-def test_rows_that_become_old_while_it_runs_are_left_for_the_next(owner, cleanup, monkeypatch):
+def test_rows_that_become_old_meanwhile_are_left_for_the_next(owner, cleanup, monkeypatch):
     owner.execute(FEW)
     owner.execute(
         "INSERT INTO whatsapp_conversations (phone_number, created_at) VALUES ('x', now() at time zone 'UTC' - interval '30 days' + interval '1 second')"
@@ -714,7 +714,7 @@ def test_a_cleanup_with_quiet_says_nothing(owner, archives):
         ([(50, 50)], "none of it went back to the disk (50.0 kB now)"),
     ],
 )  # fmt: skip
-def test_the_line_about_space_adds_up_what_went_back_and_what_grew(changes, words):
+def test_the_line_about_space_adds_up_what_shrank_and_what_grew(changes, words):
     vacuumed = [
         VacuumResult("public", f"t{number}", "vacuumed", *(Measure(size << 10, 0, 0, 9, 0) for size in pair))
         for number, pair in enumerate(changes)

@@ -121,9 +121,7 @@ def test_a_cleanup_killed_at_every_moment_loses_nothing(
     kill_and_go_on(die, cleanup, undo, connection, archive_folder, old_rows, place, moment, times)
 
 
-def test_a_cleanup_killed_between_its_last_manifest_and_its_checksums_is_closed_by_the_next(
-    die, cleanup, connection, archive_folder, old_rows
-):
+def test_a_cleanup_killed_before_its_checksums_is_closed_later(die, cleanup, connection, archive_folder, old_rows):
     # One at the beginning, one for each of two files, and this one.
     die("iacalls_cli.operations.maintain.archive.format:write_archive_manifest", "after", 4)
     (archive,) = archives_in(archive_folder)
@@ -147,7 +145,7 @@ SETTLING = "iacalls_cli.operations.maintain.archive.recovery:"
         ),
     ],
 )
-def test_a_cleanup_killed_while_it_closes_what_a_killed_one_left_loses_nothing(
+def test_a_cleanup_killed_while_closing_another_loses_nothing(
     die, cleanup, undo, connection, archive_folder, old_rows, place, moment
 ):
     assert die(WRITER + "ArchiveWriter.seal", "after", 2).returncode == -signal.SIGKILL
@@ -159,9 +157,7 @@ def test_a_cleanup_killed_while_it_closes_what_a_killed_one_left_loses_nothing(
     assert rows_of(connection) == old_rows
 
 
-def test_an_archive_killed_while_it_is_removed_looks_like_none_and_goes_with_the_next_cleanup(
-    die, cleanup, undo, connection, archive_folder, old_rows
-):
+def test_a_half_removed_archive_goes_with_the_next_cleanup(die, cleanup, undo, connection, archive_folder, old_rows):
     assert cleanup("--only", "whatsapp").code == 0
     (archive,) = archives_in(archive_folder)
     archive.rename(archive.with_name(f"{archive.name[:-16]}20200101T000000Z"))
@@ -236,7 +232,7 @@ INTERRUPTS = [
     ("place", "moment", "number"),
     [one if number in (0, 5) else pytest.param(*one, marks=pytest.mark.slow) for number, one in enumerate(INTERRUPTS)],
 )
-def test_an_interrupted_cleanup_closes_its_archive_says_so_and_the_next_goes_on(
+def test_an_interrupted_cleanup_closes_its_archive_and_says_so(
     die, cleanup, undo, connection, archive_folder, old_rows, place, moment, number
 ):
     process = die(WRITER + place, moment, 2, number, ("maintain", "cleanup", "--pause", "0s", "-o", "json"))
@@ -254,14 +250,14 @@ def test_an_interrupted_cleanup_closes_its_archive_says_so_and_the_next_goes_on(
     assert sum(check_whole(connection, archive_folder, old_rows).values()) == 3300
 
 
-def test_an_interrupt_before_anything_was_deleted_leaves_no_archive(die, connection, archive_folder, old_rows):
+def test_an_interrupt_before_any_deletion_leaves_no_archive(die, connection, archive_folder, old_rows):
     process = die(WRITER + "PartWriter.finish", "before", 1, signal.SIGTERM)
     assert process.returncode == 130, process.stderr
     assert list(archive_folder.iterdir()) == []
     assert rows_of(connection) == old_rows
 
 
-def test_the_second_of_two_at_once_names_the_first_and_does_not_wait(
+def test_the_second_of_two_names_the_first_without_waiting(
     server, database, connection, cleanup, undo, archive_folder, old_rows, die
 ):
     with server.connect(database, OWNER) as other:
@@ -287,7 +283,7 @@ def test_the_second_of_two_at_once_names_the_first_and_does_not_wait(
         assert undo(archive.name, "--dry-run").code == 0
 
 
-def test_the_lock_goes_with_a_killed_session_and_undo_waits_for_no_cleanup(
+def test_a_killed_sessions_lock_goes_and_undo_does_not_wait(
     server, database, connection, cleanup, undo, archive_folder, old_rows, environment
 ):
     first = start_process("maintain", "cleanup", "--directory", str(archive_folder), "--pause", "60s", env=environment)

@@ -131,9 +131,7 @@ def changed_again(load, rows, gone):
     return type(rows)({by_id[table, str(number)]: 1 for table, number in load.saved if (table, str(number)) in by_id})
 
 
-def test_the_application_goes_on_while_rows_are_cleaned_up_and_put_back(
-    server, database, connection, archive_folder, undo
-):
+def test_the_application_goes_on_during_cleanup_and_undo(server, database, connection, archive_folder, undo):
     check_cleanup_under_load(server, database, connection, archive_folder, undo, 12_000, seed=1)
 
 
@@ -143,7 +141,7 @@ def test_the_application_goes_on_for_long(server, database, connection, archive_
     check_cleanup_under_load(server, database, connection, archive_folder, undo, 150_000, seed)
 
 
-def test_a_row_that_is_in_use_stays_and_goes_with_the_next_cleanup(server, database, connection, cleanup, old_rows):
+def test_a_row_in_use_stays_and_goes_with_the_next_cleanup(server, database, connection, cleanup, old_rows):
     with server.connect(database, OWNER) as other, other.transaction():
         other.execute("UPDATE public.call_records SET transcript_summary = 'ahora' WHERE id = 1")
         outcome = cleanup("--pause", "0s")

@@ -160,7 +160,7 @@ class Cutter(threading.Thread):
 
 @pytest.mark.parametrize("settler", ["cleanup", "undo"])
 @pytest.mark.parametrize("is_forwarded", [True, False], ids=["committed", "aborted"])
-def test_whether_a_commit_without_an_answer_was_one_is_asked_from_the_server(
+def test_the_server_is_asked_about_a_commit_without_an_answer(
     server, database, cleanup, undo, connection, archive_folder, old_rows, settler, is_forwarded
 ):
     # The plan is the first transaction.
@@ -197,9 +197,7 @@ def wait_for_sessions(server, database):
             time.sleep(0.01)
 
 
-def test_rows_of_a_transaction_that_no_server_knows_stay_in_the_archive(
-    cleanup, undo, connection, archive_folder, old_rows
-):
+def test_rows_of_an_unknown_transaction_stay_in_the_archive(cleanup, undo, connection, archive_folder, old_rows):
     assert cleanup("--only", "whatsapp").code == 0
     (archive,) = archives_in(archive_folder)
     journal = archive / "journal.jsonl"
@@ -223,7 +221,7 @@ main()"""
 
 
 @pytest.mark.parametrize("limit", [3_000, 60_000])
-def test_a_file_that_may_not_grow_ends_it_with_that_batch_in_its_table(
+def test_a_file_that_may_not_grow_leaves_that_batch_in_its_table(
     server, database, cleanup, undo, connection, archive_folder, old_rows, limit
 ):
     add_old_rows(connection, 6000)
@@ -285,7 +283,7 @@ def test_a_full_disk_that_nobody_foresaw(small_disk, iacalls, cleanup, connectio
 
 
 @pytest.mark.parametrize("way", ["removed", "moved", "file"])
-def test_a_folder_that_goes_away_in_mid_run_keeps_the_rows_in_their_table(
+def test_a_folder_that_goes_away_keeps_the_rows_in_their_table(
     cleanup, connection, archive_folder, old_rows, monkeypatch, tmp_path, way
 ):
     left = []
@@ -340,7 +338,7 @@ def test_a_folder_whose_place_a_file_takes_is_told(cleanup, undo, connection, ar
     assert iacalls("maintain", "undo", "--directory", str(folder)).code == 1
 
 
-def test_bytes_that_the_disk_changed_are_found_before_their_rows_go(
+def test_bytes_the_disk_changed_are_found_before_their_rows_go(
     cleanup, connection, archive_folder, old_rows, monkeypatch
 ):
     """What was written is read back before the transaction that deletes it may commit."""
@@ -359,9 +357,7 @@ def test_bytes_that_the_disk_changed_are_found_before_their_rows_go(
     assert cleanup().code == 0
 
 
-def test_what_a_killed_run_left_and_cannot_be_closed_stops_no_other_cleanup(
-    cleanup, connection, archive_folder, old_rows
-):
+def test_remains_that_cannot_be_closed_stop_no_other_cleanup(cleanup, connection, archive_folder, old_rows):
     assert cleanup("--only", "whatsapp").code == 0
     (archive,) = archives_in(archive_folder)
     (archive / "SHA256SUMS").unlink()

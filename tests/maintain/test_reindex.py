@@ -179,7 +179,7 @@ def test_one_that_another_session_is_building_is_left_alone(server, database, co
     assert invalid(connection) == []
 
 
-def test_an_old_transaction_is_waited_for_then_named_and_nothing_is_left(server, database, connection, reindex):
+def test_an_old_transaction_is_awaited_and_named_nothing_is_left(server, database, connection, reindex):
     with server.connect(database, OWNER) as other:
         other.execute("SET application_name = 'informe largo'")
         other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -313,9 +313,7 @@ def duplicates(server, database, connection):
     ("definition", "columns"),
     [("(v)", "(v)"), ("(v, w)", "(v, w)"), ("(lower(v))", "(lower(v))"), ("(v) WHERE w > 0", "(v)")],
 )
-def test_duplicates_under_a_unique_index_are_named_by_their_columns(
-    connection, duplicates, reindex, definition, columns
-):
+def test_duplicates_in_a_unique_index_are_named_by_their_columns(connection, duplicates, reindex, definition, columns):
     duplicates(definition, "(1, 'secreto)=(1', 5), (2, 'secreto)=(1', 5)")
     outcome = reindex("u_key")
     assert outcome.code == 1

@@ -141,7 +141,7 @@ def test_two_at_once_do_not_disturb_each_other(server, database, admin, old_snap
 
 
 @pytest.mark.slow
-def test_kills_at_many_moments_leave_nothing_that_the_next_run_does_not_remove(server, database, admin, connection):
+def test_the_next_run_removes_what_kills_at_many_moments_leave(server, database, admin, connection):
     import random
 
     chance = random.Random(5)
@@ -223,7 +223,7 @@ def test_a_transaction_that_uses_one_table_blocks_that_one_alone(server, empty_d
         assert reindexed(outcome) == {"rebuilt": 4, "waited": 2, "not tried": 2}
 
 
-def test_a_transaction_that_has_ended_is_not_held_against_the_others():
+def test_an_ended_transaction_is_not_held_against_the_others():
     class Gone:
         """A session in which nobody is found."""
 

@@ -191,7 +191,7 @@ def test_a_filter_is_one_condition_or_nothing(owner, plan):
     assert rows_of(owner, "users") == users
 
 
-def test_a_filter_that_fails_on_a_row_is_named_and_the_row_is_not(owner, iacalls, configure):
+def test_a_filter_that_fails_on_a_row_is_named_without_the_row(owner, iacalls, configure):
     owner.execute("UPDATE users SET email = 'geheim@example.com', created_at = '2020-01-01'")
     configure(RULE.format(table="users", age_column="created_at", age="1h", filter="email::integer > 0"))
     outcome = iacalls("maintain", "cleanup", "--only", "quejas", "--dry-run")
@@ -271,7 +271,7 @@ def test_one_wrong_rule_stops_all_of_them(owner, iacalls, configure):
     assert len(rows_of(owner, "whatsapp_conversations")) == 1
 
 
-def test_a_table_that_the_built_in_rules_want_and_the_database_lacks(owner, iacalls):
+def test_a_table_of_the_built_in_rules_that_the_database_lacks(owner, iacalls):
     owner.execute("DROP TABLE whatsapp_conversations")
     outcome = iacalls("maintain", "cleanup")
     assert outcome.code == 1

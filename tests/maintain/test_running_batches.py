@@ -48,7 +48,7 @@ def add_batch(owner, status="in_progress", **times):
 
 
 @pytest.mark.parametrize("status", ["in_progress", "pending", "paused", None])
-def test_a_batch_that_was_left_in_its_state_is_named_and_not_protected(owner, cleanup, status):
+def test_a_batch_left_in_its_state_is_named_and_not_protected(owner, cleanup, status):
     owner.execute("ALTER TABLE batch_calls DROP CONSTRAINT batch_calls_status_check")
     number = add_batch(owner, status)
     (name,) = owner.execute("SELECT batch_id FROM batch_calls").fetchone()

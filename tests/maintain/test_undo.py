@@ -70,7 +70,7 @@ def add_batches(connection):
         SELECT 1 + g % 6, '+57' || g, 'completed', {OLD}, {OLD} FROM generate_series(1, 60) AS g""")
 
 
-def test_rows_come_back_with_ids_and_times_and_are_there_the_second_time(clean, undo, connection, archive_folder):
+def test_rows_return_with_ids_and_times_and_are_there_again(clean, undo, connection, archive_folder):
     add_batches(connection)
     before = everything(connection)
     archive = clean("batch_calls")
@@ -110,7 +110,7 @@ def test_what_is_in_the_way_is_listed_and_stays(clean, undo, connection, iacalls
     assert "another row has this key" in text.out
 
 
-def test_a_row_that_was_changed_since_it_came_back_is_not_overwritten(clean, undo, connection):
+def test_a_row_changed_since_it_came_back_is_not_overwritten(clean, undo, connection):
     add_batches(connection)
     archive = clean("batch_calls")
     assert undo(archive.name).code == 0
@@ -144,7 +144,7 @@ def test_lost_references_come_back_with_updated_at_as_it_was(clean, undo, connec
     check_undo(undo, archive, connection, before, restored=0, present=119, conflicts=0)
 
 
-def test_references_that_were_given_or_taken_since_are_left_as_they_are(clean, undo, connection):
+def test_references_that_changed_since_are_left_as_they_are(clean, undo, connection):
     add_clients(connection)
     archive = clean("clients")
     first, second, third = [row[0] for row in connection.execute("SELECT id FROM call_records ORDER BY id LIMIT 3")]
@@ -174,7 +174,7 @@ def test_references_that_were_given_or_taken_since_are_left_as_they_are(clean, u
     )
 
 
-def test_a_reference_that_the_application_removed_is_not_set_again(clean, undo, connection):
+def test_a_reference_the_application_removed_is_not_set_again(clean, undo, connection):
     connection.execute("INSERT INTO users (id, username, email, password) VALUES (50, 'a', 'a', '!')")
     connection.execute("INSERT INTO groups (id, name) VALUES (1, 'viva')")
     connection.execute(
@@ -203,9 +203,7 @@ def test_triggers_are_enabled_again_after_a_failure(clean, undo, connection, ser
     assert undo(archive.name).code == 0
 
 
-def test_a_table_that_somebody_locks_is_told_and_the_undo_goes_on_later(
-    clean, undo, connection, server, database, monkeypatch
-):
+def test_a_locked_table_is_told_and_the_undo_goes_on_later(clean, undo, connection, server, database, monkeypatch):
     monkeypatch.setattr("iacalls_cli.operations.maintain.locks.PAUSE_SECONDS", 0.05)
     add_clients(connection)
     before = everything(connection)
@@ -219,9 +217,7 @@ def test_a_table_that_somebody_locks_is_told_and_the_undo_goes_on_later(
     assert everything(connection) == before
 
 
-def test_only_the_owner_can_give_references_back_and_without_rights_nothing_is_tried(
-    clean, undo, connection, use, database, server
-):
+def test_only_an_owner_gives_references_back_others_try_nothing(clean, undo, connection, use, database, server):
     add_clients(connection)
     archive = clean("clients")
     gone = everything(connection)
@@ -295,9 +291,7 @@ def messages(connection):
         "ALTER COLUMN message_sent DROP DEFAULT, ALTER COLUMN message_sent TYPE text",
     ],
 )
-def test_columns_that_came_or_changed_without_changing_values_are_no_obstacle(
-    clean, undo, connection, messages, change
-):
+def test_new_columns_and_types_that_keep_values_are_no_obstacle(clean, undo, connection, messages, change):
     before = messages()
     archive = clean("whatsapp_conversations")
     connection.execute(f"ALTER TABLE whatsapp_conversations {change}")
@@ -313,7 +307,7 @@ def test_columns_that_came_or_changed_without_changing_values_are_no_obstacle(
         ("ADD CHECK (phone_number <> '+5710')", "violates check constraint", 4),
     ],
 )
-def test_rows_that_do_not_fit_any_more_are_told_and_the_others_come_back(
+def test_rows_that_no_longer_fit_are_told_and_others_come_back(
     clean, undo, connection, messages, change, problem, restored
 ):
     archive = clean("whatsapp_conversations")
@@ -341,7 +335,7 @@ def test_a_type_that_changes_the_values_is_refused(clean, undo, connection, mess
     assert messages() == []
 
 
-def test_a_trigger_that_changes_rows_as_they_come_back_is_refused(clean, undo, connection):
+def test_a_trigger_that_changes_returning_rows_is_refused(clean, undo, connection):
     add_batches(connection)
     archive = clean("batch_calls")
     connection.execute("""CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS
@@ -433,7 +427,7 @@ def test_partitioned_tables_come_back_into_their_partitions(clean, undo, connect
     assert "t1 does not exist any more" in undo(archive.name).error
 
 
-def test_a_partition_with_a_trigger_of_its_own_gets_references_back(clean, undo, connection):
+def test_a_partition_with_its_own_trigger_gets_references_back(clean, undo, connection):
     connection.execute(f"CREATE TABLE p (id integer PRIMARY KEY, at timestamp DEFAULT {OLD})")
     connection.execute(
         "CREATE TABLE c (id integer, p integer REFERENCES p ON DELETE SET NULL, updated_at timestamp DEFAULT '2020-01-01') PARTITION BY RANGE (id)"
@@ -478,9 +472,7 @@ def test_tables_that_refer_to_themselves_come_back_in_any_order(clean, undo, con
 
 
 @pytest.mark.parametrize("batch", [4, 20_000])
-def test_equal_rows_of_a_table_without_a_key_come_back_as_often_as_they_went(
-    clean, undo, connection, monkeypatch, batch
-):
+def test_equal_keyless_rows_come_back_as_often_as_they_went(clean, undo, connection, monkeypatch, batch):
     monkeypatch.setattr(undoing, "KEYLESS_ROWS", float(batch))
     monkeypatch.setattr(undoing, "FIRST_ROWS", float(batch))
     monkeypatch.setattr(undoing.BatchSize, "took", lambda *_: None)
@@ -497,7 +489,7 @@ def test_equal_rows_of_a_table_without_a_key_come_back_as_often_as_they_went(
     check_undo(undo, archive, connection, before, restored=1, present=32)
 
 
-def test_rows_without_a_key_that_lost_a_reference_get_it_back_where_they_can_be_told(clean, undo, connection):
+def test_keyless_rows_get_references_back_if_distinguishable(clean, undo, connection):
     connection.execute(f"CREATE TABLE p (id integer PRIMARY KEY, at timestamp DEFAULT {OLD})")
     connection.execute("CREATE TABLE c (p integer REFERENCES p ON DELETE SET NULL, text text)")
     connection.execute("INSERT INTO p SELECT g FROM generate_series(1, 5) AS g")
@@ -516,7 +508,7 @@ def test_rows_without_a_key_that_lost_a_reference_get_it_back_where_they_can_be_
     assert {row["reason"] for row in done.json["conflicts"]} == {"it is gone"}
 
 
-def test_another_database_and_another_server_are_not_taken_by_accident(
+def test_another_database_or_server_is_not_taken_by_accident(
     clean, undo, connection, server, use, empty_database, database
 ):
     add_batches(connection)
@@ -540,7 +532,7 @@ def test_another_database_and_another_server_are_not_taken_by_accident(
     assert "is of a database on another server" in outcome.err
 
 
-def test_another_server_is_not_asked_what_became_of_a_transaction(clean, undo, connection):
+def test_another_server_is_not_asked_about_a_transaction(clean, undo, connection):
     """Its numbers mean something else there."""
     add_batches(connection)
     before = everything(connection)

@@ -39,7 +39,7 @@ def test_a_short_time_out_of_the_session_does_not_end_it(connection, dead):
     assert vacuum_table(connection, "public", dead).state == "vacuumed"
 
 
-def test_a_lock_that_does_not_come_free_is_told_with_who_holds_it(server, database, connection, dead):
+def test_a_lock_that_stays_taken_is_told_with_its_holder(server, database, connection, dead):
     connection.execute("SET lock_timeout = '50ms'")
     with server.connect(database, OWNER) as other, other.transaction():
         other.execute("SET application_name = 'un informe'")

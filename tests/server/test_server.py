@@ -164,7 +164,7 @@ def test_a_killed_initdb_leaves_nothing_that_counts(data_home):
     assert embedded_server().is_running()
 
 
-def test_a_foreign_process_with_the_old_process_id_does_not_block(server):
+def test_a_foreign_process_with_the_old_id_does_not_block(server):
     server.start()
     server.stop()
     account = server.account
@@ -233,7 +233,7 @@ def test_a_process_id_that_is_none_is_no_server(server, text):
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link", "directory", "too large"])
-def test_what_is_no_file_in_the_place_of_the_process_id_is_no_server(server, kind):
+def test_no_file_in_place_of_the_process_id_is_no_server(server, kind):
     make_data(server)
     path = server.places.data / "postmaster.pid"
     if kind == "fifo":
@@ -340,7 +340,7 @@ def test_the_dedicated_account_is_preferred(monkeypatch):
 
 
 @root_only
-def test_an_account_that_owns_a_packaged_servers_home_is_passed_over(monkeypatch, tmp_path):
+def test_the_account_of_a_packaged_servers_home_is_passed_over(monkeypatch, tmp_path):
     nobody = pwd.getpwnam("nobody")
     monkeypatch.setattr(account_module, "UNPRIVILEGED", ("nobody",))
     monkeypatch.setattr(account_module, "SERVER_HOMES", (str(tmp_path),))

@@ -252,7 +252,7 @@ def test_a_trigger_finds_its_tables_in_the_schema_of_the_role(server, connection
     assert connection.execute("SELECT count(*) FROM app.audit").fetchone() == (1,)
 
 
-def test_other_things_that_find_names_by_path_when_a_password_is_written(connection, database, use, iacalls):
+def test_others_that_need_the_path_when_a_password_is_written(connection, database, use, iacalls):
     connection.execute("CREATE FUNCTION fine(text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true'")
     connection.execute("CREATE FUNCTION fold(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper($1)'")
     connection.execute("CREATE FUNCTION key(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1'")
@@ -372,7 +372,7 @@ def test_list_says_what_it_hides_and_marks_what_is_expired(connection, database,
         ("ALTER time TYPE date", "2020-01-02", True),
     ],
 )
-def test_list_works_without_the_column_time_and_with_another_type(
+def test_list_works_without_the_column_time_or_of_another_type(
     connection, database, use, iacalls, change, expires, is_expired
 ):
     connection.execute("UPDATE users SET time = '2020-01-02'")
