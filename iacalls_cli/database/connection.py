@@ -117,6 +117,10 @@ def open_session(
     it is in session mode and no other `database` is asked for. Raises `PasswordNeeded`, another
     `ConnectionFailed` (the reason in one line) or `UsageError` (an unusable DSN).
     """
+    if target.is_embedded:
+        from iacalls_cli.embedded.server import embedded_server
+
+        embedded_server().start()
     parameters = libpq_parameters(target)
     if database is not None:
         parameters["dbname"] = database

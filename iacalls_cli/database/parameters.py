@@ -43,7 +43,7 @@ class Place:
 
 
 def libpq_parameters(target: Target) -> dict[str, Any]:
-    """libpq's parameters for a target; the embedded server is started for its own.
+    """Return libpq's parameters for a target; those of the embedded server lack its password until it was started.
 
     Raises `UsageError` for a DSN that libpq cannot read, without repeating it: a DSN with
     a mistyped password is read wrongly in ways that would show part of the password.
@@ -51,9 +51,7 @@ def libpq_parameters(target: Target) -> dict[str, Any]:
     if target.is_embedded:
         from iacalls_cli.embedded.server import DATABASE, embedded_server
 
-        server = embedded_server()
-        server.start()
-        return {**server.conninfo(DATABASE), **(target.keywords or {})}
+        return {**embedded_server().conninfo(DATABASE), **(target.keywords or {})}
     try:
         parameters: dict[str, Any] = conninfo_to_dict(target.dsn, **(target.keywords or {}))
     except psycopg.ProgrammingError as error:

@@ -324,6 +324,9 @@ def die_with_parent() -> Any:
     """What makes a new program end when this process is killed, so that it leaves no session behind.
 
     Only Linux has that; elsewhere a program notices when it next reads or writes a pipe of ours.
+
+    A launcher in place of preexec_fn would do the same later and for less certain: util-linux's setpriv is not on
+    every Linux and does not look whether the parent lives still; Python as a launcher has to start first.
     """
     if not sys.platform.startswith("linux"):
         return None

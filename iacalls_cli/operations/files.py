@@ -26,12 +26,9 @@ class StoredFile:
 
 def hash_file(folder: Folder, path: str) -> StoredFile:
     """Read a file of `folder` whole, and say what it is; raises `DamagedFile` for what is no regular file."""
-    digest, size = hashlib.sha256(), 0
     with open_folder(folder) as opened, os.fdopen(opened.open(path), "rb", buffering=0) as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return StoredFile(path, size, digest.hexdigest())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return StoredFile(path, file.tell(), digest)
 
 
 def hash_files(folder: Folder, paths: Iterable[str]) -> tuple[StoredFile, ...]:

@@ -20,6 +20,8 @@ import psutil
 import psycopg
 import pytest
 
+from iacalls_cli.config.target import Target
+from iacalls_cli.database.parameters import libpq_parameters
 from iacalls_cli.embedded import account as account_module
 from iacalls_cli.embedded import places as places_module
 from iacalls_cli.embedded.account import PRODUCTION, UNPRIVILEGED, Account, runs_another, server_account
@@ -107,6 +109,12 @@ def test_utf8_whatever_the_locale(server, monkeypatch):
     server.start()
     with connect(server) as session:
         assert session.execute("SELECT upper('ñandú'), getdatabaseencoding()").fetchone() == ("ÑANDÚ", "UTF8")
+
+
+def test_asking_for_parameters_makes_and_starts_nothing(server):
+    parameters = libpq_parameters(Target("default", is_embedded=True))
+    assert parameters["host"] == str(server.places.socket_folder)
+    assert server.status().state == "absent"
 
 
 def test_two_starts_at_once_end_with_one_server(data_home):

@@ -8,11 +8,11 @@ from iacalls_cli.commands.backup.jobs import usable_cores
 from iacalls_cli.commands.backup.store import settings
 from iacalls_cli.commands.db.init import NO_PLACE
 from iacalls_cli.commands.invocation import Invocation
+from iacalls_cli.database.failures import NAME_BYTES
 from iacalls_cli.errors import UsageError
 from iacalls_cli.operations.backup.loss import TableLoss
 from iacalls_cli.operations.backup.new_database import Server
 from iacalls_cli.operations.backup.restore import Restored
-from iacalls_cli.operations.db.temporary import NAME_BYTES
 from iacalls_cli.operations.db.verify import verify_database
 from iacalls_cli.table import Column, Result, Table, table_of
 

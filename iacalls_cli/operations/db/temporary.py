@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
+from iacalls_cli.database.failures import NAME_BYTES
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError
 from iacalls_cli.queries import load_query
 
-NAME_BYTES = 63  # PostgreSQL cuts longer names
 TOKEN_BYTES = 8
 MARK_BYTES = 8
 LOST = "the session was lost"
