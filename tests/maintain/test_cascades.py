@@ -100,7 +100,7 @@ def test_lost_references_are_counted_with_the_triggers_they_fire(owner, clean, c
         ("call_records", "set null", 4, "update_call_records_updated_at"),
     ]
     result = clean("--only", "clients")
-    assert [(r["deleted"], r["cascaded"], r["changed"]) for r in result["data"]] == [(2, 1, 4)]
+    assert [(r["deleted"], r["cascaded"], r["nulled"]) for r in result["data"]] == [(2, 1, 4)]
     assert {one["table"] for one in result["vacuum"]} == {"clients", "client_groups", "call_records"}
     today = "SELECT count(*) FROM call_records WHERE client_id IS NULL AND updated_at > now() at time zone 'UTC' - interval '1h'"
     assert owner.execute(today).fetchone() == (4,)
@@ -184,7 +184,7 @@ def test_a_chain_of_cascades(owner, clean, configure):
         "2020-01-11 00:00:00+00",
     )
     result = clean("--only", "a")["data"][0]
-    assert (result["deleted"], result["cascaded"], result["changed"]) == (10, 250, 300)
+    assert (result["deleted"], result["cascaded"], result["nulled"]) == (10, 250, 300)
 
 
 def test_a_large_table_without_an_index_for_a_reference_is_told(owner, iacalls, configure):
@@ -232,7 +232,7 @@ def test_a_table_that_refers_to_itself(owner, clean, configure, action):
     assert (row["rows"], row["kept"]) == (gone[0], 32 - gone[0])
     assert sum(e["rows"] for e in effects) == gone[1] + gone[2]
     row = result["data"][0]
-    assert (row["deleted"], row["cascaded"], row["changed"]) == gone
+    assert (row["deleted"], row["cascaded"], row["nulled"]) == gone
     assert [number for (number,) in owner.execute("SELECT id FROM a ORDER BY id")] == left
 
 
@@ -312,7 +312,7 @@ def test_only_some_columns_of_a_reference_are_lost(owner, clean, configure, iaca
         "CREATE TABLE b (id int PRIMARY KEY, a int, x int NOT NULL, FOREIGN KEY (a, x) REFERENCES a ON DELETE SET NULL (a));"
         "INSERT INTO b VALUES (1, 1, 2), (2, NULL, 2)"
     )
-    assert clean("--only", "a")["data"][0]["changed"] == 1
+    assert clean("--only", "a")["data"][0]["nulled"] == 1
     assert rows_of(owner, "b") == ["(1,,2)", "(2,,2)"]
     assert iacalls("maintain", "undo", "newest", "--directory", str(tmp_path / "archivos")).code == 0
     assert rows_of(owner, "b") == ["(1,1,2)", "(2,,2)"]
@@ -328,8 +328,8 @@ def test_what_two_rules_would_take_goes_with_the_first(owner, clean, configure):
     planned = {(e["rule"], e["table"]): e["rows"] for e in plan["effects"]}
     assert planned == {("a", "b"): 25, ("a", "c"): 100, ("a", "d"): 150, ("b", "c"): 40, ("b", "d"): 60}
     rules = by_name(result["data"])
-    assert (rules["a"]["deleted"], rules["a"]["cascaded"], rules["a"]["changed"]) == (5, 125, 150)
-    assert (rules["b"]["deleted"], rules["b"]["cascaded"], rules["b"]["changed"]) == (10, 40, 60)
+    assert (rules["a"]["deleted"], rules["a"]["cascaded"], rules["a"]["nulled"]) == (5, 125, 150)
+    assert (rules["b"]["deleted"], rules["b"]["cascaded"], rules["b"]["nulled"]) == (10, 40, 60)
 
 
 KEEP = """CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;

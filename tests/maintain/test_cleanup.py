@@ -716,7 +716,7 @@ def test_a_cleanup_with_quiet_says_nothing(owner, archives):
 )  # fmt: skip
 def test_the_line_about_space_adds_up_what_shrank_and_what_grew(changes, words):
     vacuumed = [
-        VacuumResult("public", f"t{number}", "vacuumed", *(Measure(size << 10, 0, 0, 9, 0) for size in pair))
+        VacuumResult("public", f"t{number}", "vacuumed", *(Measure(size << 10, 0, 0, 0, 9, 0) for size in pair))
         for number, pair in enumerate(changes)
     ]
     plan, result = SimpleNamespace(rules=()), SimpleNamespace(vacuumed=vacuumed)

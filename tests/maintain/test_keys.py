@@ -95,7 +95,7 @@ def test_disabled_triggers_of_a_key_are_refused_and_named(owner, superuser, clea
 
 def test_the_role_local_fires_what_origin_fires(database, owner, superuser, cleanup):
     superuser.execute(f"ALTER DATABASE {database} SET session_replication_role = local")
-    assert cleanup("--only", "a").json["data"][0]["changed"] == 1
+    assert cleanup("--only", "a").json["data"][0]["nulled"] == 1
 
 
 def test_a_key_that_always_acts_is_no_matter(owner, superuser, cleanup):

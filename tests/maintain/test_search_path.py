@@ -84,7 +84,7 @@ def test_the_trigger_of_a_child_that_goes_or_loses_its_reference(owner, cleanup,
     before = {name: rows_of(owner, name) for name in ("events", "part", "note")}
     rule("events")
     row = cleanup("--only", "r").json["data"][0]
-    assert (row["deleted"], row["cascaded"], row["changed"]) == (1, 1, 1)
+    assert (row["deleted"], row["cascaded"], row["nulled"]) == (1, 1, 1)
     assert rows_of(owner, "audit_log") == ['("DELETE AFTER")', '("UPDATE AFTER")']
     assert undo("newest").code == 0
     assert {name: rows_of(owner, name) for name in before} == before
@@ -233,7 +233,7 @@ def test_nothing_that_others_planted_runs(server, database, owner, cleanup, undo
     done = cleanup()
     assert done.code == 0, done.err
     rules = by_name(done.json["data"])
-    assert (rules["r"]["deleted"], rules["r"]["cascaded"], rules["r"]["changed"]) == (2, 3, 4)
+    assert (rules["r"]["deleted"], rules["r"]["cascaded"], rules["r"]["nulled"]) == (2, 3, 4)
     assert undo("newest", "--dry-run").json["data"]
     back = undo("newest")
     assert back.code == 0, back.err
@@ -289,7 +289,7 @@ def test_a_default_that_a_lost_reference_has_instead(server, database, owner, cl
         plant(superuser)
         superuser.execute(f"ALTER DATABASE {database} SET search_path = public, pg_catalog")
     use(database, SUPERUSER)
-    assert cleanup("--only", "r").json["data"][0]["changed"] == 4
+    assert cleanup("--only", "r").json["data"][0]["nulled"] == 4
     back = undo("newest")
     assert back.code == 0, back.err
     with server.connect(database) as superuser:

@@ -626,7 +626,7 @@ def test_the_list_shows_what_each_run_left(clean, undo, connection, archive_fold
     (archive_folder / "broken_20260101T000000Z").mkdir()
     (archive_folder / f"{archive.name}.partial").mkdir()
     rows = undo().json["data"]
-    assert [(row["run"], row["state"], row["deleted"], row["changed"]) for row in rows] == [
+    assert [(row["run"], row["state"], row["deleted"], row["nulled"]) for row in rows] == [
         (archive.name, "finished", 66, 0), ("broken_20260101T000000Z", "damaged", None, None)]  # fmt: skip
     assert "manifest.json cannot be read" in rows[1]["problem"]
     text = iacalls("maintain", "undo", "--directory", str(archive_folder))

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from iacalls_cli.operations.maintain.cleanup.counting import Effect
 from iacalls_cli.operations.maintain.cleanup.delete import RuleStats
-from iacalls_cli.operations.maintain.cleanup.plan import CleanupPlan, Refused, RulePlan
+from iacalls_cli.operations.maintain.cleanup.plan import CleanupPlan, Effect, Refused, RulePlan
 from iacalls_cli.operations.maintain.cleanup.protection import Stuck
 from iacalls_cli.operations.maintain.cleanup.run import CleanupResult
 from iacalls_cli.table import Column, Result, Table
@@ -48,7 +47,7 @@ RESULT_COLUMNS = (
     Column("table"),
     Column("deleted", "number"),
     Column("cascaded", "number"),
-    Column("changed", "number"),
+    Column("nulled", "number"),
     Column("skipped_locked", "number"),
     Column("transactions", "number", is_wide=True),
     Column("longest_ms", "number", is_wide=True),

@@ -94,7 +94,7 @@ def plan_table(plan: ReindexPlan) -> Table:
         ("rebuild", [(task.index, task.reason) for task in plan.tasks]),
         ("skip", [(one.index, one.reason) for one in plan.skipped]),
         ("unknown", [(index, "") for index in plan.unknown]),
-        ("fine", [(index, "") for index in plan.fine]),
+        ("ok", [(index, "") for index in plan.fine]),
     ):
         for index, reason in entries:
             bloat = None if index.bloat is None else round(100 * index.bloat)

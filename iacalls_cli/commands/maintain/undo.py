@@ -34,7 +34,7 @@ def list_runs(run: Invocation, directory: Path | None) -> None:
         Column("run", "prose"),
         Column("state"),
         Column("deleted", "number"),
-        Column("changed", "number"),
+        Column("nulled", "number"),
         Column("size", "bytes"),
         Column("started", "time", is_wide=True),
         Column("ended", "time", is_wide=True),

@@ -11,7 +11,7 @@ from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.index_functions import explain_missing_name, index_path
 from iacalls_cli.operations.maintain.locks import lock_problem, name_lock_holders, retry, without_timeouts
 from iacalls_cli.operations.maintain.tables import TableState, find_tables, read_tables
-from iacalls_cli.operations.maintain.vacuum import PAGE, Bars, not_permitted_reason
+from iacalls_cli.operations.maintain.vacuum import Bars, not_permitted_reason
 from iacalls_cli.operations.maintain.vacuum_table import measure
 from iacalls_cli.operations.maintain.workers import Progress, ProgressMonitor, Worker, run_watched
 from iacalls_cli.text import relation_name
@@ -113,7 +113,7 @@ def analyze_table(worker: Worker[TableState], table: TableState) -> AnalyzeResul
         )
         return AnalyzeResult(table.schema, table.name, "failed", seconds=time.monotonic() - began, problem=problem)
     rows = after.live_rows if after and not table.is_partitioned else None
-    pages = after.heap // PAGE if after else 0
+    pages = after.pages if after else 0
     spent = time.monotonic() - began
     return AnalyzeResult(table.schema, table.name, "analyzed", table.changed_rows, rows, spent, pages=pages)
 

@@ -40,6 +40,7 @@ class IndexState:
     has_twin: bool
     is_being_built: bool
     size: int | None
+    page_size: int
     guess: int | None
     tablespace: int
 
@@ -62,6 +63,11 @@ class IndexState:
         if self.size is None or self.guess is None or not self.size:
             return None
         return max(0.0, 1 - self.guess / self.size)
+
+    @property
+    def pages(self) -> int:
+        """Its pages on the disk, at least one."""
+        return max(1, (self.size or 0) // self.page_size)
 
     @property
     def wasted(self) -> int:

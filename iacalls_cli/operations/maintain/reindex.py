@@ -12,7 +12,7 @@ from iacalls_cli.operations.maintain.indexes import IndexState, find_indexes, re
 from iacalls_cli.operations.maintain.rebuild_index import Attempt, ReindexResult, reindex_index
 from iacalls_cli.operations.maintain.reindex_leftovers import Suspect, drop_copies, drop_leftover, find_suspects
 from iacalls_cli.operations.maintain.tables import read_tables
-from iacalls_cli.operations.maintain.vacuum import PAGE, not_permitted_reason
+from iacalls_cli.operations.maintain.vacuum import not_permitted_reason
 from iacalls_cli.operations.maintain.vacuum_full import free_bytes
 from iacalls_cli.operations.maintain.workers import Progress, ProgressMonitor, Tell, Worker, run_watched
 from iacalls_cli.queries import load_query
@@ -129,7 +129,7 @@ def run_reindex(
 
     Left early, at an interrupt, it first removes what it would leave. Raises `ConnectionFailed`.
     """
-    bars = IndexBars(progress)
+    bars = IndexBars(progress, [task.index for task in plan.tasks])
     attempt = Attempt(wait, plan.before)
     begun: list[IndexState] = []
     blockers = Blockers()
@@ -216,19 +216,20 @@ def has_transaction(connection: Connection, pid: int) -> bool:
 class IndexBars:
     """How far each index is, in its pages."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, indexes: Sequence[IndexState]) -> None:
         self.progress = progress
+        self.pages = {str(index): index.pages for index in indexes}
 
     def show(self, index: IndexState, phase: str, done: int, total: int) -> None:
         """One is so far in a phase; the phases of waiting count as its end."""
         if phase.startswith(("initializing", "waiting for writers")):
             return
         before, width = next((share for name, share in PHASES.items() if phase.startswith(name)), (0.95, 0.0))
-        pages = max(1, (index.size or 0) // PAGE)
+        pages = index.pages
         share = before + width * (min(done / total, 1.0) if total else 0.0)
         self.progress(f"{index} (pages)", min(int(pages * share), pages - 1), pages)
 
     def finish(self, result: ReindexResult) -> None:
         """One is done."""
-        pages = max(1, (result.size_before or 0) // PAGE)
+        pages = self.pages[str(result.index)]
         self.progress(f"{result.index} (pages)", pages, pages)

@@ -90,11 +90,6 @@ class Schema:
     foreign_keys: tuple[ForeignKey, ...]
     triggers: tuple[Trigger, ...]
 
-    @property
-    def always_fired(self) -> set[str]:
-        """The triggers that fire whatever the session's replication role is."""
-        return {trigger.name for trigger in self.triggers if trigger.is_always}
-
     def family(self, oid: int) -> list[Relation]:
         """A table with its partitions and its children, to any depth."""
         return [one for one in self.relations.values() if oid in one.line]

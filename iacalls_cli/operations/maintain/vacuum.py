@@ -12,7 +12,6 @@ from iacalls_cli.operations.maintain.workers import Progress, ProgressMonitor, W
 
 # Of more tables, the largest ones are shown while they are worked on.
 SHOWN_TABLES = 20
-PAGE = 8192
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def run_vacuum(
     watch = ProgressMonitor(watcher, "maintain/vacuum-progress", bars.show, makes_way=not plan.is_full)
     for result in run_watched(connections, plan.tables, work, watch):
         if result.state == "vacuumed":
-            bars.finish(result, result.before.heap // PAGE if result.before else 0)
+            bars.finish(result, result.before.pages if result.before else 0)
         yield result
     for table in plan.not_permitted:
         problem = f"the role {watcher.info.user} may not vacuum it"

@@ -37,6 +37,7 @@ class Measure:
 
     size: int
     heap: int
+    pages: int
     indexes: int
     live_rows: int
     dead_rows: int

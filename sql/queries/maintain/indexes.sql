@@ -118,6 +118,7 @@ SELECT c.indexrelid::bigint AS oid,
                   AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')) AS is_being_built,
        CASE WHEN c.relkind = 'i' AND NOT EXISTS (SELECT FROM locked WHERE relation = c.indexrelid)
             THEN pg_relation_size(c.indexrelid) END AS size,
+       current_setting('block_size')::bigint AS page_size,
        -- Upper pages hold an entry for each lower one, and one page describes the whole.
        (8192 * (g.leaves + ceil(g.leaves * g.entry / 5700) + 1))::bigint AS guess
   FROM chosen AS c

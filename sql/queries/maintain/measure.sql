@@ -4,6 +4,7 @@
 -- effect: read-only
 SELECT pg_total_relation_size(c.oid) AS size,
        pg_relation_size(c.oid) AS heap,
+       pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages,
        pg_indexes_size(c.oid) AS indexes,
        coalesce(s.n_live_tup, 0) AS live_rows,
        coalesce(s.n_dead_tup, 0) AS dead_rows

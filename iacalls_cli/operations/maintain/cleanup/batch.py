@@ -16,8 +16,7 @@ from iacalls_cli.database.sqlstates import UNDEFINED
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.archive.format import ArchivedFile
 from iacalls_cli.operations.maintain.archive.writer import ArchiveWriter, OpenFile
-from iacalls_cli.operations.maintain.cleanup.counting import kept_condition
-from iacalls_cli.operations.maintain.cleanup.plan import RulePlan
+from iacalls_cli.operations.maintain.cleanup.plan import RulePlan, kept_condition
 from iacalls_cli.operations.maintain.cleanup.ranges import Range, primary_key
 from iacalls_cli.operations.maintain.relations import Relation
 from iacalls_cli.queries import load_query

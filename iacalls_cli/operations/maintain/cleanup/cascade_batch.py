@@ -10,7 +10,7 @@ from iacalls_cli.database.search_path import application_path
 from iacalls_cli.errors import DatabaseError
 from iacalls_cli.operations.maintain.archive.writer import OpenFile
 from iacalls_cli.operations.maintain.cleanup.batch import Batch, Counts
-from iacalls_cli.operations.maintain.cleanup.counting import kept_condition
+from iacalls_cli.operations.maintain.cleanup.plan import kept_condition
 from iacalls_cli.operations.maintain.cleanup.ranges import Range
 from iacalls_cli.operations.maintain.relations import Relation
 
@@ -37,25 +37,27 @@ class CascadeBatch(Batch):
             roots, skipped_locked = self.roots(relation, piece)
             if not roots:
                 return Counts(skipped_locked=skipped_locked)
-            taken, more_in_use = self.lock(relation, roots)
-        counts = Counts(changed=taken.references, skipped_locked=skipped_locked + more_in_use)
-        if not taken.gone:
+            dependents, more_in_use = self.lock(relation, roots)
+        counts = Counts(changed=dependents.references, skipped_locked=skipped_locked + more_in_use)
+        if not dependents.gone:
             return counts
         schema = self.plan.cascades.schema
-        order = {top: number for number, top in enumerate(schema.deletion_order(self.plan.bound.oid))}
-        tables = sorted(taken.gone, key=lambda oid: order[schema.relations[oid].top])
+        positions = {top: number for number, top in enumerate(schema.deletion_order(self.plan.bound.oid))}
+        tables = sorted(dependents.gone, key=lambda oid: positions[schema.relations[oid].top])
         archived: list[tuple[OpenFile, int, Collection[str]]] = []
         if self.writer is not None:
-            archived += [(self.open_file(schema.relations[oid], "deleted"), oid, taken.gone[oid]) for oid in tables]
             archived += [
-                (self.open_file(schema.relations[oid], "changed"), oid, taken.changed[oid])
-                for oid in sorted(taken.changed)
+                (self.open_file(schema.relations[oid], "deleted"), oid, dependents.gone[oid]) for oid in tables
+            ]
+            archived += [
+                (self.open_file(schema.relations[oid], "changed"), oid, dependents.changed[oid])
+                for oid in sorted(dependents.changed)
             ]
         for file, oid, places in archived:
             with self.reading_path(schema.relations[oid]):
                 self.archive(schema.relations[oid], places, file)
         with application_path(self.connection):
-            self.remove({oid: taken.gone[oid] for oid in tables}, counts)
+            self.remove({oid: dependents.gone[oid] for oid in tables}, counts)
             # What waits for the commit would run with another search_path.
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return counts
@@ -75,21 +77,21 @@ class CascadeBatch(Batch):
         A row that refers to a locked one cannot be added, so what was found twice is all there is.
         """
         chosen = set(roots)
-        taken = self.look(relation, chosen)
+        dependents = self.look(relation, chosen)
         for _ in range(STEADY_TRIES):
             missing = [
                 (oid, place)
-                for places, strength in ((taken.gone, "FOR UPDATE"), (taken.changed, "FOR NO KEY UPDATE"))
+                for places, strength in ((dependents.gone, "FOR UPDATE"), (dependents.changed, "FOR NO KEY UPDATE"))
                 for oid, found in places.items()
                 for place in found.keys() - self.lock_rows(oid, found, strength)
             ]
             again = self.look(relation, chosen)
             # What could not be locked and still is where it was, somebody uses.
             stuck = [roots for oid, place in missing for roots in used_by(again, oid, place)]
-            if not stuck and again == taken:
-                return taken, len(roots) - len(chosen)
+            if not stuck and again == dependents:
+                return dependents, len(roots) - len(chosen)
             chosen = chosen.difference(*stuck)
-            taken = self.look(relation, chosen) if stuck else again
+            dependents = self.look(relation, chosen) if stuck else again
         return Dependents(), len(roots)
 
     def lock_rows(self, oid: int, places: Collection[str], strength: str) -> set[str]:
@@ -175,6 +177,6 @@ class CascadeBatch(Batch):
             counts.cascaded[oid] += rows - old_rows
 
 
-def used_by(taken: Dependents, oid: int, place: str) -> list[set[str]]:
+def used_by(dependents: Dependents, oid: int, place: str) -> list[set[str]]:
     """The old rows on which a row hangs that goes or changes; none where it is gone from its place."""
-    return [places[oid][place] for places in (taken.gone, taken.changed) if place in places.get(oid, {})]
+    return [places[oid][place] for places in (dependents.gone, dependents.changed) if place in places.get(oid, {})]

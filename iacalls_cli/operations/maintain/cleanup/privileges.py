@@ -41,7 +41,7 @@ def require_privileges(connection: Connection, rule: str, table: str, oid: int, 
     if found["delete_rule"] and "may_delete" in wanted:
         raise DatabaseError(
             f"rule {rule}: the rule {found['delete_rule']} on {table} turns deletes into something else",
-            "drop it, or leave this table out with --only",
+            "drop it, or choose rules that leave this table out",
         )
 
 
@@ -58,7 +58,7 @@ def require_places(connection: Connection, rule: str, cascades: Cascades) -> Non
         if relation.kind == "f" or (relation.is_spread and cascades.keys):
             raise DatabaseError(
                 f"rule {rule}: it leads to {relation}, whose rows are not on this server alone",
-                "delete those where they are, or leave the rule out with --only",
+                "delete those where they are, or choose the other rules",
             )
     for leaf in cascades.schema.leaves(cascades.oid):
         if not leaf.has_tids:

@@ -213,7 +213,9 @@ def missing_table(rule: Rule, what: str) -> IacallsError:
     """The error for a rule whose table is not there: a database without it, or a config file with a wrong name."""
     message = f"rule {rule.name}: {rule} {what}"
     if rule.name in BUILT_IN:
-        return DatabaseError(message, "`iacalls db verify` compares the schema; --only RULE leaves the other rules out")
+        return DatabaseError(
+            message, "`iacalls db verify` compares the schema; the other rules can be cleaned up alone"
+        )
     return UsageError(message, f"correct maintain.rules.{rule.name} in the config file")
 
 

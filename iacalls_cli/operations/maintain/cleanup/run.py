@@ -110,12 +110,12 @@ def require_disk_space(plan: CleanupPlan, archives: Archives) -> None:
     if needed > free:
         raise IacallsError(
             f"{archives.directory} has {pretty_size(free)} free, and the archive may need {pretty_size(needed)}",
-            "free space, or name another folder with --directory",
+            "free space, or choose another directory for the archives",
         )
 
 
 def run_cleanup(
-    connection: Connection, plan: CleanupPlan, clock: ServerFacts, order: CleanupSettings, progress: Progress
+    connection: Connection, plan: CleanupPlan, facts: ServerFacts, settings: CleanupSettings, progress: Progress
 ) -> CleanupResult:
     """Delete what the plan found, under the lock of `only_cleanup`; the result tells how far it came, and why.
 
@@ -125,13 +125,15 @@ def run_cleanup(
     began, result = time.monotonic(), CleanupResult()
     writer = None
     try:
-        if order.archives:
-            result.unsettled = recover_archives(connection, order.archives, clock)
+        if settings.archives:
+            result.unsettled = recover_archives(connection, settings.archives, facts)
             if any(rule.rows and rule.bound.rule.has_archive for rule in plan.rules):
-                writer = open_writer(order.archives, plan, clock)
-        deadline = began + order.longest.total_seconds()
-        sweep = RuleDeletion(connection, writer, clock.block_size, deadline, order.pause, progress, result.tallies)
-        result.state = delete_by_rules(sweep, plan.rules, result.problems)
+                writer = open_writer(settings.archives, plan, facts)
+        deadline = began + settings.longest.total_seconds()
+        deletion = RuleDeletion(
+            connection, writer, facts.block_size, deadline, settings.pause, progress, result.tallies
+        )
+        result.state = delete_by_rules(deletion, plan.rules, result.problems)
     except CAUSES as error:
         result.fail(error)
     try:
@@ -149,18 +151,22 @@ def run_cleanup(
     return result
 
 
-def recover_archives(connection: Connection, archives: Archives, clock: ServerFacts) -> list[str]:
+def recover_archives(connection: Connection, archives: Archives, facts: ServerFacts) -> list[str]:
     """Close what killed runs left open, and clear away what is none; returns what could not be closed, and why.
 
     Raises `ConnectionFailed`: no other archive is worth stopping for.
     """
     clear_left(archives.directory)
     problems = []
-    for archive in archives.of(clock.database, clock.system_identifier):
+    for archive in archives.of(facts.database, facts.system_identifier):
         try:
-            settled = recover_archive(connection, archive)
-            if settled is not archive and settled.manifest and not settled.manifest.deleted + settled.manifest.changed:
-                remove_folder(settled.folder)
+            recovered = recover_archive(connection, archive)
+            if (
+                recovered is not archive
+                and recovered.manifest
+                and not recovered.manifest.deleted + recovered.manifest.changed
+            ):
+                remove_folder(recovered.folder)
         except ConnectionFailed:
             raise
         except (IacallsError, OSError, ValueError, KeyError) as error:
@@ -168,8 +174,8 @@ def recover_archives(connection: Connection, archives: Archives, clock: ServerFa
     return problems
 
 
-def delete_by_rules(sweep: RuleDeletion, rules: Sequence[RulePlan], problems: dict[str, IacallsError]) -> str:
-    """Sweep rule by rule; returns whether that came to its end: finished, stopped, or failed for some rules.
+def delete_by_rules(deletion: RuleDeletion, rules: Sequence[RulePlan], problems: dict[str, IacallsError]) -> str:
+    """Delete rule by rule; returns whether that came to its end: finished, stopped, or failed for some rules.
 
     What the server refuses of one rule is noted in `problems`, and the others go on.
     """
@@ -177,7 +183,7 @@ def delete_by_rules(sweep: RuleDeletion, rules: Sequence[RulePlan], problems: di
         if not rule.rows:
             continue
         try:
-            if sweep.run(rule).is_stopped:
+            if deletion.run(rule).is_stopped:
                 return "stopped"
         except DatabaseError as error:
             problems[rule.bound.rule.name] = error
@@ -204,15 +210,15 @@ def failure_of(error: BaseException) -> BaseException:
     if isinstance(error, OSError):
         return IacallsError(
             f"cannot write the archive: {error.strerror}; what it could not take was not deleted",
-            "free space, or name another folder with --directory; the next cleanup goes on",
+            "free space, or choose another directory for the archives; the next cleanup goes on",
         )
     return error
 
 
-def open_writer(archives: Archives, plan: CleanupPlan, clock: ServerFacts) -> ArchiveWriter:
+def open_writer(archives: Archives, plan: CleanupPlan, facts: ServerFacts) -> ArchiveWriter:
     """A new archive."""
     archives.make()
-    name = archives.new_id(clock.database, clock.moment())
+    name = archives.new_id(facts.database, facts.moment())
     rules = tuple(
         {
             "name": rule.bound.rule.name,
@@ -224,8 +230,8 @@ def open_writer(archives: Archives, plan: CleanupPlan, clock: ServerFacts) -> Ar
         }
         for rule in plan.rules
     )
-    facts = {key: value for key, value in asdict(clock).items() if key in ("system_identifier", "server_version")}
-    manifest = ArchiveManifest(name, {"name": clock.database, **facts}, __version__, as_utc(clock.moment()), rules)
+    server = {key: value for key, value in asdict(facts).items() if key in ("system_identifier", "server_version")}
+    manifest = ArchiveManifest(name, {"name": facts.database, **server}, __version__, as_utc(facts.moment()), rules)
     return ArchiveWriter.begin(archives.directory / name, manifest)
 
 
