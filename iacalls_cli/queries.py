@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,16 @@ class Query:
 def load_query(name: str) -> Query:
     """One of iacalls's own queries, by its path under sql/queries without `.sql`."""
     return read_query(SQL / "queries" / f"{name}.sql", name)
+
+
+@cache
+def load_template(name: str) -> str:
+    """Return a statement with places like {table}, by its path under sql/templates without `.sql`.
+
+    The places are for `psycopg.sql.SQL.format` alone; the header declares each: `-- place: NAME, NAME -- what it is`.
+    """
+    lines = (SQL / "templates" / f"{name}.sql").read_text("utf-8").splitlines()
+    return "\n".join(dropwhile(lambda line: line.startswith("--"), lines))
 
 
 def load_topic(topic: str) -> tuple[Query, ...]:

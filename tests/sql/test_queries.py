@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from string import Formatter
 
 import pytest
 from hypothesis import given
@@ -11,12 +12,15 @@ from iacalls_cli.database.connection import REPORTING, apply_settings
 from iacalls_cli.database.rows import describe
 from iacalls_cli.errors import UsageError
 from iacalls_cli.placeholders import find_foreign, find_placeholders, find_statements, scan, to_positional
-from iacalls_cli.queries import SQL, load_query, load_topic, parse_query, read_query
+from iacalls_cli.queries import SQL, load_query, load_template, load_topic, parse_query, read_query
 from tests.support import ROOT
 from tests.support.servers import OWNER
 
 FOLDER = SQL / "queries"
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.sql"))
+TEMPLATES = sorted(
+    str(path.relative_to(SQL / "templates").with_suffix("")) for path in (SQL / "templates").rglob("*.sql")
+)
 HEADER = "-- What it does.\n"
 
 
@@ -29,6 +33,18 @@ def test_header_is_complete(name):
         assert query.effect == "read-only"
         assert query.description_es.endswith(".")
     assert all(parameter.help for parameter in query.parameters)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_header_of_a_template_names_its_places(name):
+    header = [line for line in (SQL / "templates" / f"{name}.sql").read_text().splitlines() if line.startswith("--")]
+    places = [re.fullmatch(r"-- place: ([a-z_, ]+) -- .+", line) for line in header]
+    described = [name for place in places if place for name in place[1].split(", ")]
+    assert header[0].startswith("-- ")
+    assert not places[0]
+    used = {field for _, field, _, _ in Formatter().parse(load_template(name)) if field is not None}
+    assert sorted(described) == sorted(used)
+    assert f'"{name}"' in sources()
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from psycopg import sql
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.maintain.cleanup.protection import Protection
 from iacalls_cli.operations.maintain.relations import CASCADE, CHANGES, REFUSALS, ForeignKey, Relation, Schema
+from iacalls_cli.queries import load_template
 
 NOTHING = sql.SQL("SELECT NULL::pg_catalog.oid, NULL::pg_catalog.tid WHERE false")
 
@@ -68,32 +69,16 @@ class Cascades:
         `roots` is a query for the rel and tid of the rows that are old; `gone` includes them, and tells for
         each row the roots that take it along. `earlier` is one for rows that are gone before.
         """
-        parts = [
-            *([sql.SQL("earlier(rel, tid) AS MATERIALIZED ({})").format(earlier)] if earlier else []),
-            sql.SQL("roots(rel, tid) AS MATERIALIZED (SELECT rel, tid FROM ({}) AS r(rel, tid) WHERE {})").format(
-                roots, still_there("r", earlier)
-            ),
-            sql.SQL(
-                """doomed(root_rel, root, rel, tid) AS (
-                    SELECT rel, tid, rel, tid FROM roots
-                    UNION
-                    SELECT d.root_rel, d.root, x.rel, x.tid
-                      FROM doomed AS d CROSS JOIN LATERAL ({cascades}) AS x(rel, tid) WHERE {there})"""
-            ).format(cascades=self.cascades(), there=still_there("x", earlier)),
-            sql.SQL(
-                """kept(rel, tid, reason) AS MATERIALIZED (
-                    SELECT b.root_rel, b.root, (pg_catalog.array_agg(b.reason ORDER BY b.rank, b.reason))[1]
-                      FROM ({blocked}) AS b(root_rel, root, rank, reason) GROUP BY b.root_rel, b.root)"""
-            ).format(blocked=self.blocked(earlier)),
-            sql.SQL(
-                """gone(root_rel, root, rel, tid) AS MATERIALIZED (
-                    SELECT d.root_rel, d.root, d.rel, d.tid FROM doomed AS d
-                     WHERE NOT EXISTS (SELECT FROM kept AS k WHERE k.rel OPERATOR(pg_catalog.=) d.root_rel
-                                                               AND k.tid OPERATOR(pg_catalog.=) d.root))"""
-            ),
-            sql.SQL("changed(key, root, rel, tid) AS ({})").format(self.changed(earlier)),
-        ]
-        return sql.SQL("WITH RECURSIVE {}").format(sql.SQL(",\n").join(parts))
+        before = sql.SQL("earlier(rel, tid) AS MATERIALIZED ({}),\n").format(earlier) if earlier else sql.SQL("")
+        return sql.SQL(load_template("maintain/cascades")).format(
+            earlier=before,
+            roots=roots,
+            root_there=still_there("r", earlier),
+            dependents=self.cascades(),
+            dependent_there=still_there("x", earlier),
+            blocked=self.blocked(earlier),
+            changed=self.changed(earlier),
+        )
 
     def children(self, key: ForeignKey) -> sql.Composed:
         """FROM and WHERE for the rows c that refer to a row of `d` by a foreign key."""

@@ -22,7 +22,7 @@ from iacalls_cli.operations.maintain.cleanup.safeguards import (
     warn_of_unvalidated,
 )
 from iacalls_cli.operations.maintain.relations import CASCADE, CHANGES, Schema, read_schema
-from iacalls_cli.queries import load_query
+from iacalls_cli.queries import load_query, load_template
 
 # The header of a row and its pointer on the page, both aligned.
 ROW_BYTES = 28
@@ -213,14 +213,7 @@ def count_simple(
             " WHERE iacalls_e.rel OPERATOR(pg_catalog.=) {alias}.tableoid"
             " AND iacalls_e.tid OPERATOR(pg_catalog.=) {alias}.ctid)"
         ).format(earlier, alias=alias)
-    statement = sql.SQL(
-        "SELECT pg_catalog.count(*) FILTER (WHERE NOT kept),"
-        " coalesce(pg_catalog.sum(size) FILTER (WHERE NOT kept), 0)::pg_catalog.int8,"
-        " pg_catalog.min(age) FILTER (WHERE NOT kept)::pg_catalog.text,"
-        " pg_catalog.max(age) FILTER (WHERE NOT kept)::pg_catalog.text, pg_catalog.count(*) FILTER (WHERE kept)"
-        " FROM (SELECT {age} AS age, {size} AS size, {kept} AS kept FROM {table} AS {alias}"
-        " WHERE {old} AND {there}) AS r"
-    ).format(
+    statement = sql.SQL(load_template("maintain/count-rows")).format(
         size=row_size(connection, bound),
         kept=kept_condition(bound, cascades),
         table=cascades.schema.relations[bound.oid].identifier,
@@ -255,26 +248,7 @@ def count_cascades(
 ) -> Counts:
     """The counts of a rule whose rows others refer to, all from one snapshot."""
     alias = sql.Identifier(bound.rule.table)
-    statement = sql.SQL(
-        """{cascades}, gone_rows(rel, tid) AS MATERIALIZED (SELECT DISTINCT rel, tid FROM gone)
-        SELECT 'rule', NULL::pg_catalog.int8, NULL, pg_catalog.count(*),
-               coalesce(pg_catalog.sum({size}), 0)::pg_catalog.int8,
-               pg_catalog.min({age})::pg_catalog.text, pg_catalog.max({age})::pg_catalog.text
-          FROM {table} AS {alias}
-          JOIN gone_rows AS iacalls_g ON iacalls_g.rel OPERATOR(pg_catalog.=) {alias}.tableoid
-                                     AND iacalls_g.tid OPERATOR(pg_catalog.=) {alias}.ctid
-          JOIN roots AS iacalls_r ON iacalls_r.rel OPERATOR(pg_catalog.=) iacalls_g.rel
-                                 AND iacalls_r.tid OPERATOR(pg_catalog.=) iacalls_g.tid
-        UNION ALL
-        SELECT 'delete', g.rel::pg_catalog.int8, NULL, pg_catalog.count(*), NULL, NULL, NULL FROM gone_rows AS g
-         WHERE NOT EXISTS (SELECT FROM roots AS r WHERE r.rel OPERATOR(pg_catalog.=) g.rel
-                                                    AND r.tid OPERATOR(pg_catalog.=) g.tid) GROUP BY g.rel
-        UNION ALL
-        SELECT 'change', key, NULL, pg_catalog.count(DISTINCT (rel, tid)), NULL, NULL, NULL
-          FROM changed GROUP BY key
-        UNION ALL
-        SELECT 'kept', NULL, reason, pg_catalog.count(*), NULL, NULL, NULL FROM kept GROUP BY reason"""
-    ).format(
+    statement = sql.SQL(load_template("maintain/count-cascades")).format(
         cascades=cascades.with_roots(roots_of(bound, cascades), earlier),
         size=row_size(connection, bound),
         table=cascades.schema.relations[bound.oid].identifier,

@@ -15,7 +15,7 @@ from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.rows import fetch
 from iacalls_cli.database.search_path import application_path
 from iacalls_cli.operations.maintain.relations import Schema
-from iacalls_cli.queries import load_query
+from iacalls_cli.queries import load_query, load_template
 
 BATCHES, CALLS, CAMPAIGNS = (("public", name) for name in ("batch_calls", "call_records", "groups"))
 # A state that is not known to be an end counts as running; a campaign that never ran has the state none, or no state.
@@ -186,23 +186,10 @@ def find_stuck_batches(connection: Connection, tables: Tables, activity: Activit
     ).format()
     if tables.has(CALLS, "batch_call_id"):
         times = tables.times(CALLS, CALL_TIMES)
-        of_calls = sql.SQL(
-            "SELECT call.batch_call_id::pg_catalog.text AS id, pg_catalog.count(*) AS rows,"
-            " pg_catalog.bool_or({recent}) AS is_recent, pg_catalog.max({latest}) AS latest"
-            " FROM public.call_records AS call WHERE call.batch_call_id OPERATOR(pg_catalog.=)"
-            " ANY (ARRAY(SELECT quiet.id FROM quiet)) GROUP BY call.batch_call_id"
-        ).format(recent=is_recent(call, times, activity), latest=latest(call, times))
-    statement = sql.SQL(
-        """WITH quiet AS MATERIALIZED (
-            SELECT batch.id AS id, {name} AS name, batch.status::pg_catalog.text AS status, {latest} AS latest
-              FROM public.batch_calls AS batch WHERE {open} AND NOT {recent}
-        ), calls AS ({calls})
-        SELECT quiet.id::pg_catalog.text, quiet.name, coalesce(quiet.status, 'without a state'),
-               pg_catalog.to_char(greatest(quiet.latest, calls.latest), 'YYYY-MM-DD HH24:MI'), coalesce(calls.rows, 0)
-          FROM quiet LEFT JOIN calls ON calls.id OPERATOR(pg_catalog.=) quiet.id::pg_catalog.text
-         WHERE NOT coalesce(calls.is_recent, false) AND greatest(quiet.latest, calls.latest) IS NOT NULL
-         ORDER BY greatest(quiet.latest, calls.latest), quiet.id"""
-    ).format(
+        of_calls = sql.SQL(load_template("maintain/calls-of-batches")).format(
+            recent=is_recent(call, times, activity), latest=latest(call, times)
+        )
+    statement = sql.SQL(load_template("maintain/stuck-batches")).format(
         name=sql.SQL("batch.batch_id::pg_catalog.text" if tables.has(BATCHES, "batch_id") else "NULL::pg_catalog.text"),
         latest=latest(row, own),
         open=sql.SQL(OPEN_BATCH).format(row=row),
@@ -232,13 +219,7 @@ def find_stuck_campaigns(
         batches = sql.SQL("EXISTS (SELECT FROM public.batch_calls AS batch WHERE {} AND ({}))").format(
             running(batch), sql.SQL(" OR ").join(joins)
         )
-    statement = sql.SQL(
-        """SELECT campaign.id::pg_catalog.text, {name}, campaign.batch_status::pg_catalog.text,
-                  pg_catalog.to_char({latest}, 'YYYY-MM-DD HH24:MI'), NULL
-             FROM public.groups AS campaign
-            WHERE {open} AND NOT {recent} AND {latest} IS NOT NULL AND NOT {batches}
-            ORDER BY {latest}, campaign.id"""
-    ).format(
+    statement = sql.SQL(load_template("maintain/stuck-campaigns")).format(
         name=sql.SQL("campaign.name::pg_catalog.text" if tables.has(CAMPAIGNS, "name") else "NULL::pg_catalog.text"),
         latest=latest(row, times),
         open=sql.SQL(OPEN_CAMPAIGN).format(row=row),

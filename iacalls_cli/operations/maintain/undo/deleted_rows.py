@@ -19,7 +19,7 @@ from iacalls_cli.operations.maintain.undo.staging import (
     same_text,
     same_value,
 )
-from iacalls_cli.queries import load_query
+from iacalls_cli.queries import load_query, load_template
 
 TAKEN = "another row has this key, or this one was changed since"
 REFUSED = "the table does not take it beside the rows that are there"
@@ -60,11 +60,9 @@ class DeletedRows(Staging):
 
     def reject(self) -> int:
         """Note why rows cannot come back; returns of how many more."""
-        statement = sql.SQL(
-            "UPDATE {staged} AS u SET {reason} = r.reason FROM ("
-            "SELECT c.ctid AS place, {reasons} AS reason FROM {staged} AS c WHERE c.{reason} IS NULL"
-            ") AS r WHERE u.ctid OPERATOR(pg_catalog.=) r.place AND r.reason IS NOT NULL"
-        ).format(staged=STAGED, reason=REASON, reasons=self.reasons())
+        statement = sql.SQL(load_template("maintain/reject-rows")).format(
+            staged=STAGED, reason=REASON, reasons=self.reasons()
+        )
         return self.connection.execute(statement).rowcount
 
     def insert(self) -> int:
@@ -117,13 +115,7 @@ class DeletedRows(Staging):
         """Number the staged rows among equal ones, those of earlier transactions included."""
         row = content(self.target.compared, "c")
         self.connection.execute(
-            sql.SQL(
-                "UPDATE {staged} AS u SET {number} = n.number OPERATOR(pg_catalog.+) n.earlier FROM ("
-                " SELECT c.ctid AS place, pg_catalog.row_number() OVER (PARTITION BY {row}) AS number,"
-                "        coalesce((SELECT pg_catalog.sum(s.rows) FROM {seen} AS s"
-                "                   WHERE s.content OPERATOR(pg_catalog.=) {row}), 0)::pg_catalog.int8 AS earlier"
-                "   FROM {staged} AS c) AS n WHERE u.ctid OPERATOR(pg_catalog.=) n.place"
-            ).format(staged=STAGED, number=NUMBER, row=row, seen=SEEN)
+            sql.SQL(load_template("maintain/number-rows")).format(staged=STAGED, number=NUMBER, row=row, seen=SEEN)
         )
         self.connection.execute(
             sql.SQL("INSERT INTO {} SELECT {row}, pg_catalog.count(*) FROM {} AS c GROUP BY 1").format(
@@ -135,12 +127,9 @@ class DeletedRows(Staging):
         """Count the live rows that equal staged ones."""
         self.connection.execute(sql.SQL("TRUNCATE {}").format(LIVE))
         self.connection.execute(
-            sql.SQL(
-                "INSERT INTO {live} SELECT {there}, pg_catalog.count(*) FROM ONLY {table} AS t"
-                " WHERE {there} OPERATOR(pg_catalog.=) ANY (SELECT {row} FROM {staged} AS c) GROUP BY 1"
-            ).format(
-                live=LIVE,
-                there=content(self.target.compared, "t"),
+            sql.SQL(load_template("maintain/count-live-rows")).format(
+                counts=LIVE,
+                live=content(self.target.compared, "t"),
                 table=self.target.relation.identifier,
                 row=content(self.target.compared, "c"),
                 staged=STAGED,

@@ -8,6 +8,7 @@ from psycopg import sql
 from iacalls_cli.operations.maintain.relations import ForeignKey
 from iacalls_cli.operations.maintain.undo.staging import PLACE, STAGED, Outcome, Staging, content, same_text, same_value
 from iacalls_cli.operations.maintain.undo.targets import TOUCHED
+from iacalls_cli.queries import load_template
 
 GONE = "it is gone"
 ELSEWHERE = "it refers to something else now"
@@ -54,19 +55,11 @@ class References(Staging):
             return
         told = self.target.others
         self.connection.execute(
-            sql.SQL(
-                "UPDATE {staged} AS c SET {place} = m.place FROM ("
-                " SELECT {there} AS content, pg_catalog.min(t.ctid) AS place FROM ONLY {table} AS t"
-                "  WHERE {there} OPERATOR(pg_catalog.=) ANY (SELECT {row} FROM {staged} AS c)"
-                "  GROUP BY 1 HAVING pg_catalog.count(*) OPERATOR(pg_catalog.=) 1) AS m"
-                " WHERE m.content OPERATOR(pg_catalog.=) {row}"
-                " AND (SELECT pg_catalog.count(*) FROM {staged} AS o WHERE {other} OPERATOR(pg_catalog.=) {row})"
-                " OPERATOR(pg_catalog.=) 1"
-            ).format(
+            sql.SQL(load_template("maintain/find-live-rows")).format(
                 staged=STAGED,
-                place=PLACE,
-                there=content(told, "t"),
+                tid=PLACE,
                 table=self.target.relation.identifier,
+                live=content(told, "t"),
                 row=content(told, "c"),
                 other=content(told, "o"),
             )
