@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from iacalls_cli.config.built_in_rules import BUILT_IN_RULES
 from iacalls_cli.errors import UsageError
 
 
@@ -56,8 +57,8 @@ RULE_KEYS = tuple(field.name for field in fields(RuleSettings) if field.name != 
 REQUIRED = ("table", "age_column", "age")
 NUMBERS = ("days", "failed_call_days")
 MOST_DAYS = 36_500
-# The two of the document; --only knows them by these names.
-BUILT_IN = ("whatsapp", "failed-calls")
+# The config file and --only know the built-in rules by these names.
+BUILT_IN = tuple(rule.name for rule in BUILT_IN_RULES)
 
 
 def read_maintain_settings(content: Mapping[str, Any], path: Path, *, is_local: bool) -> dict[str, Any]:

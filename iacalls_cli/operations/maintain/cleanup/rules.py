@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import psycopg
 from psycopg import sql
 
+from iacalls_cli.config.built_in_rules import BUILT_IN_RULES
 from iacalls_cli.config.maintain import BUILT_IN, RuleSettings
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import translate
@@ -24,11 +25,8 @@ from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
 from iacalls_cli.units import read_age
 
-DAYS, FAILED_CALL_DAYS = 30, 60
 # A table's name as SQL has it, perhaps quoted.
 QUALIFIED = re.compile(r"""(?:(?P<schema>"(?:[^"]|"")+"|[^".]+)\.)?(?P<name>"(?:[^"]|"")+"|[^".]+)""")
-# A filter of ours; those of the config file are their writer's own SQL.
-FAILED_CALLS = "status OPERATOR(pg_catalog.=) 'failed'"
 AGE_TYPES = ("timestamp without time zone", "timestamp with time zone", "date")
 # Deleting a client sets call_records.client_id to NULL, and the trigger makes updated_at of
 # calls that are 90 days old today's.
@@ -98,12 +96,13 @@ def as_condition(text: str) -> sql.SQL:
 
 
 def built_in_rules(days: int | None, failed_call_days: int | None) -> list[Rule]:
-    """The document's two. `days` is the first one's alone: it never makes the second one shorter."""
-    conversations = timedelta(days=DAYS if days is None else days)
-    calls = timedelta(days=FAILED_CALL_DAYS if failed_call_days is None else failed_call_days)
+    """Return the built-in rules. `days` is for WhatsApp alone: it never makes the age of calls shorter."""
+    chosen = {"whatsapp": days, "failed-calls": failed_call_days}
     return [
-        Rule("whatsapp", "public", "whatsapp_conversations", "created_at", conversations),
-        Rule("failed-calls", "public", "call_records", "created_at", calls, FAILED_CALLS),
+        Rule(
+            row.name, "public", row.table, row.age_column, timedelta(days=chosen.get(row.name) or row.days), row.filter
+        )
+        for row in BUILT_IN_RULES
     ]
 
 
