@@ -215,7 +215,7 @@ def remove(old: Sequence[Archive]) -> None:
 
 def tell(run: Invocation, result: CleanupResult, plan: CleanupPlan, directory: Path | None) -> None:
     """Say how it ended, where the rows are and what that means for the disk."""
-    for problem in result.unsettled:
+    for problem in result.unrecovered:
         diagnostics.warning(problem)
     if result.archive is not None:
         where = f" --directory {shlex.quote(str(directory))}" if directory else ""
@@ -223,15 +223,15 @@ def tell(run: Invocation, result: CleanupResult, plan: CleanupPlan, directory: P
         diagnostics.note(f"archived in {result.archive.folder}; {undo} puts it back")
     if result.state == "stopped":
         diagnostics.warning("stopped at --max-duration; the next run goes on")
-    if skipped_locked := sum(tally.skipped_locked for tally in result.tallies.values()):
+    if skipped_locked := sum(stats.skipped_locked for stats in result.stats.values()):
         were = (
             "was in use and stays; the next run takes it"
             if skipped_locked == 1
             else "were in use and stay; the next run takes them"
         )
         diagnostics.note(f"{count_of(skipped_locked, 'row')} {were}")
-    for name, tally in result.tallies.items():
-        if not tally.is_whole and not tally.is_stopped and (left := tally.remaining - tally.skipped_locked) > 0:
+    for name, stats in result.stats.items():
+        if not stats.is_whole and not stats.is_stopped and (left := stats.remaining - stats.skipped_locked) > 0:
             were = "is left that was" if left == 1 else "are left that were"
             diagnostics.warning(
                 f"rule {name}: {count_of(left, 'old row')} {were} changed or moved during the cleanup; run it again"

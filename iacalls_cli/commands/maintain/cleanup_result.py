@@ -170,19 +170,19 @@ def cleanup_result(plan: CleanupPlan, result: CleanupResult, archives: Mapping[s
     """What was done, one row a rule; `archives` tells what all of this database take."""
     rows = []
     for rule in plan.rules:
-        tally = result.tallies.get(rule.bound.rule.name, RuleStats(is_whole=rule.rows == 0))
+        stats = result.stats.get(rule.bound.rule.name, RuleStats(is_whole=rule.rows == 0))
         rows.append(
             (
                 rule.bound.rule.name,
                 str(rule.bound.rule),
-                tally.deleted,
-                tally.cascaded,
-                tally.changed,
-                tally.skipped_locked,
-                tally.transactions,
-                round(tally.longest * 1000),
-                tally.is_whole,
-                tally.remaining,
+                stats.deleted,
+                stats.cascaded,
+                stats.changed,
+                stats.skipped_locked,
+                stats.transactions,
+                round(stats.longest * 1000),
+                stats.is_whole,
+                stats.remaining,
             )
         )
     vacuumed = [
@@ -242,8 +242,8 @@ def space_lines(plan: CleanupPlan, result: CleanupResult) -> Iterator[str]:
 def free_share(plan: CleanupPlan, result: CleanupResult, table: str, live_rows: int) -> float:
     """The share of a table's rows that its rules deleted."""
     gone = sum(
-        tally.deleted
+        stats.deleted
         for rule in plan.rules
-        if str(rule.bound.rule) == table and (tally := result.tallies.get(rule.bound.rule.name))
+        if str(rule.bound.rule) == table and (stats := result.stats.get(rule.bound.rule.name))
     )
     return gone / (gone + live_rows) if gone else 0.0

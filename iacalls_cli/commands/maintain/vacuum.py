@@ -51,10 +51,10 @@ def vacuum_tables(run: Invocation, names: Sequence[str], *, is_full: bool, jobs:
 
 def show_vacuum_plan(session: "Session", plan: VacuumPlan, jobs: int) -> None:
     """The plan in a line, and what --full costs."""
-    needy = [f"{table} ({why})" for table in plan.tables if (why := table.need()[1])]
+    urgent = [f"{table} ({why})" for table in plan.tables if (why := table.need()[1])]
     at_once = min(jobs, len(plan.tables))
     way = f", {at_once} at a time" if at_once > 1 else ", one after the other" if len(plan.tables) > 1 else ""
-    first = f"; most in need: {', '.join(needy[:NAMED])}" if needy and not plan.is_full else ""
+    first = f"; most in need: {', '.join(urgent[:NAMED])}" if urgent and not plan.is_full else ""
     kind = "rewrite (VACUUM FULL)" if plan.is_full else "vacuum"
     diagnostics.note(f"plan: {kind} {count_of(len(plan.tables), 'table')} ({pretty_size(plan.size)}){way}{first}")
     show_not_permitted(session, plan.not_permitted, "vacuum")

@@ -131,10 +131,10 @@ def name_session(pid: str, application: str, since: str | None) -> str:
     return f"session {pid}" + (f" ({application})" if application else "") + (f" since {since}" if since else "")
 
 
-def lock_problem(error: DatabaseError, holders: str, made_way: str = "") -> str:
+def lock_problem(error: DatabaseError, holders: str, yielded_to: str = "") -> str:
     """Why a command failed, with who was in its way."""
     if error.sqlstate == CANCELLED:
-        return f"made way {ATTEMPTS} times, for {made_way} which wants it alone" if made_way else "cancelled"
+        return f"made way {ATTEMPTS} times, for {yielded_to} which wants it alone" if yielded_to else "cancelled"
     if error.sqlstate != LOCK_NOT_AVAILABLE:
         return error.message
     return f"locked by {holders}" if holders else "another session held the lock, and has ended meanwhile"

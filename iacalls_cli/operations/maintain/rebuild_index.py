@@ -107,7 +107,7 @@ def execute_reindex(worker: Worker[IndexState], index: IndexState, wait: str) ->
     """Run REINDEX once the table is free for it; raise `DatabaseError` with the problem."""
     connection = worker.connection
     statement = sql.SQL("REINDEX INDEX CONCURRENTLY {}").format(sql.Identifier(index.schema, index.name))
-    worker.waits_for = worker.made_way = ""
+    worker.waits_for = worker.yielded_to = ""
     try:
         retry(lambda: require_lock(connection, index), worker.pause, worker.cancelled_for)
     except DatabaseError as error:

@@ -138,6 +138,6 @@ def leaves(tables: Sequence[TableState], chosen: Iterable[TableState]) -> list[T
 
 
 def by_need(tables: Iterable[TableState]) -> list[TableState]:
-    """Tables in the order in which they need a VACUUM, the most needy first."""
+    """Tables in the order in which they need a VACUUM, the most urgent first."""
     return sorted(tables, key=lambda table: (table.need()[0], -table.age if not table.need()[0] else 0,
                                              -(table.dead_rows + table.dead_chunks), str(table)))  # fmt: skip

@@ -77,7 +77,7 @@ def run_vacuum(
         except DatabaseError as error:
             return VacuumResult(table.schema, table.name, "failed", problem=error.message, sqlstate=error.sqlstate)
 
-    watch = ProgressMonitor(watcher, "maintain/vacuum-progress", bars.show, makes_way=not plan.is_full)
+    watch = ProgressMonitor(watcher, "maintain/vacuum-progress", bars.show, yields=not plan.is_full)
     for result in run_watched(connections, plan.tables, work, watch):
         if result.state == "vacuumed":
             bars.finish(result, result.before.pages if result.before else 0)

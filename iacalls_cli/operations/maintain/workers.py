@@ -41,7 +41,7 @@ def silent(words: str) -> None:
 
 @dataclass
 class Worker(Generic[Task]):
-    """A session that works. `task` is what it is at; `made_way` names for whom it was cancelled last."""
+    """A session that works. `task` is what it is at; `yielded_to` names for whom it was cancelled last."""
 
     connection: Connection
     pid: int
@@ -49,7 +49,7 @@ class Worker(Generic[Task]):
     task: Task | None = None
     waits_for: str = ""
     looks: int = 0
-    made_way: str = ""
+    yielded_to: str = ""
 
     def pause(self, seconds: float) -> None:
         """Wait, but not when everything is to end."""
@@ -57,7 +57,7 @@ class Worker(Generic[Task]):
 
     def cancelled_for(self) -> str:
         """For whom we cancelled a statement that is to be tried again; '' for nobody."""
-        return "" if self.stopping.is_set() else self.made_way
+        return "" if self.stopping.is_set() else self.yielded_to
 
 
 Work = Callable[[Worker[Task], Task], Result]
@@ -67,7 +67,7 @@ Work = Callable[[Worker[Task], Task], Result]
 class ProgressMonitor:
     """A session that looks after workers.
 
-    Unless it `makes_way`, others wait behind them as long as it takes. `show` is told of each task
+    Unless it `yields`, others wait behind them as long as it takes. `show` is told of each task
     how far it is, `tell` of each that waits for somebody for a while.
     """
 
@@ -75,7 +75,7 @@ class ProgressMonitor:
     progress_query: str
     show: Callable[[Any, str, int, int], None]
     tell: Tell = silent
-    makes_way: bool = True
+    yields: bool = True
 
     def look(self, workers: "Sequence[Worker[Task]]") -> None:
         """One look at everybody who works."""
@@ -87,8 +87,8 @@ class ProgressMonitor:
             if (task := busy[row["pid"]].task) is not None:
                 self.show(task, row["phase"], row["done"], row["total"])
         self.remember_blockers(busy, sessions)
-        if self.makes_way:
-            self.make_way(busy, sessions)
+        if self.yields:
+            self.yield_to_waiting(busy, sessions)
 
     def remember_blockers(self, busy: dict[int, Worker[Task]], sessions: dict[str, str]) -> None:
         """Note whom each worker waits for: afterwards, nobody knows."""
@@ -100,11 +100,11 @@ class ProgressMonitor:
             if worker.looks == TOLD_LOOKS:
                 self.tell(f"{worker.task} waits for {words}")
 
-    def make_way(self, busy: dict[int, Worker[Task]], sessions: dict[str, str]) -> None:
+    def yield_to_waiting(self, busy: dict[int, Worker[Task]], sessions: dict[str, str]) -> None:
         """Cancel what others wait behind for too long."""
         for row in fetch(self.connection, load_query("maintain/waiting-behind"), sessions):
             worker = busy[row["pid"]]
-            worker.made_way = name_session(str(row["waiter"]), row["application"] or row["role"], None)
+            worker.yielded_to = name_session(str(row["waiter"]), row["application"] or row["role"], None)
             cancel(worker.connection)
 
 
@@ -127,7 +127,7 @@ def run_watched(
                 worker.task = waiting.popleft()
             except IndexError:
                 return
-            worker.waits_for = worker.made_way = ""
+            worker.waits_for = worker.yielded_to = ""
             try:
                 results.put(work(worker, worker.task))
             except BaseException as error:  # it is raised where the results are awaited

@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class RuleStats:
-    """What a rule's sweep did. `skipped_locked` rows were left to who used them; `longest` is a transaction's seconds.
+    """What the deletion by one rule did; `longest` is a transaction's seconds, `skipped_locked` counts rows in use.
 
     `changed` counts references that were lost. The rows are told by the oid of their table. `remaining` is a
     last count of the rows that could still go; what is locked explains so many of them as were `skipped_locked`.
@@ -101,63 +101,65 @@ class RuleDeletion:
     deadline: float
     pause: timedelta | None
     progress: Progress
-    tallies: dict[str, RuleStats] = field(default_factory=dict)
+    stats: dict[str, RuleStats] = field(default_factory=dict)
 
     def run(self, plan: RulePlan) -> RuleStats:
         """Delete what one rule finds; raises `DatabaseError` for a table that stays locked, or with the server's words.
 
-        The tally says how far it came: also of a run that was broken off.
+        The statistics say how far it came: also of a run that was broken off.
         """
         rule = plan.bound.rule
-        tally = self.tallies[rule.name] = RuleStats()
+        stats = self.stats[rule.name] = RuleStats()
         writer = self.writer if rule.has_archive else None
         self.connection.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE}'")
         batch: Batch = (SimpleBatch if plan.is_simple else CascadeBatch)(self.connection, plan, writer)
         with without_timeouts(self.connection, LOCK_WAIT):
             for _ in range(MOST_PASSES):
-                tally.skipped_locked = 0
-                if not self.go_through(batch, tally):
-                    tally.is_stopped = True
+                stats.skipped_locked = 0
+                if not self.go_through(batch, stats):
+                    stats.is_stopped = True
                     break
                 # Rows that were updated, or whose table was rewritten, may be in a range that was done before.
                 relation = plan.cascades.schema.relations[plan.cascades.oid]
-                tally.remaining = self.patiently(batch, relation, partial(count_left, self.connection, plan))
-                tally.is_whole = tally.remaining <= tally.skipped_locked
-                if tally.is_whole:
+                stats.remaining = self.retry_locked(batch, relation, partial(count_left, self.connection, plan))
+                stats.is_whole = stats.remaining <= stats.skipped_locked
+                if stats.is_whole:
                     break
-        return tally
+        return stats
 
-    def go_through(self, batch: Batch, tally: RuleStats) -> bool:
+    def go_through(self, batch: Batch, stats: RuleStats) -> bool:
         """Go through the table once; returns whether the time was enough for all of it."""
         rule = batch.plan.bound.rule
         for relation in batch.plan.cascades.schema.leaves(batch.plan.bound.oid):
-            steps = self.patiently(batch, relation, partial(walk, self.connection, relation, self.block_size))
-            pace = BatchSize(steps.first_width, least=steps.first_width / 8)
-            while piece := self.patiently(batch, relation, partial(steps.next, pace.width, rule.table)):
+            steps = self.retry_locked(batch, relation, partial(walk, self.connection, relation, self.block_size))
+            batch_size = BatchSize(steps.first_width, least=steps.first_width / 8)
+            while piece := self.retry_locked(batch, relation, partial(steps.next, batch_size.width, rule.table)):
                 if time.monotonic() >= self.deadline:
                     return False
-                if self.take(batch, relation, piece, pace, tally):
+                if self.delete_range(batch, relation, piece, batch_size, stats):
                     steps.advance(piece)
                     self.progress(f"{relation}, pages", *steps.progress)
-                    self.rest(tally.last if self.pause is None else self.pause.total_seconds())
+                    self.rest(stats.last if self.pause is None else self.pause.total_seconds())
         return True
 
     def rest(self, seconds: float) -> None:
         """Pause between two transactions, never beyond the time there is."""
         time.sleep(max(0.0, min(seconds, self.deadline - time.monotonic())))
 
-    def take(self, batch: Batch, relation: Relation, piece: Range, pace: BatchSize, tally: RuleStats) -> bool:
+    def delete_range(
+        self, batch: Batch, relation: Relation, piece: Range, batch_size: BatchSize, stats: RuleStats
+    ) -> bool:
         """Delete within one range; returns False if it took too long, and is to be tried with less."""
-        limit, skips = int(MOST_SECONDS * 1000) if pace.width > 1 else 0, False
+        limit, skips = int(MOST_SECONDS * 1000) if batch_size.width > 1 else 0, False
 
         def delete() -> bool:
             nonlocal skips
             began = time.monotonic()
             try:
-                self.transact(batch, relation, piece, tally, limit, skips=skips)
+                self.transact(batch, relation, piece, stats, limit, skips=skips)
             except DatabaseError as error:
                 if error.sqlstate == CANCELLED and limit and time.monotonic() - began >= MOST_SECONDS * 0.9:
-                    pace.was_too_wide()
+                    batch_size.was_too_wide()
                     return False
                 if error.sqlstate != LOCK_NOT_AVAILABLE or skips or self.holders(batch):
                     raise
@@ -165,14 +167,14 @@ class RuleDeletion:
                 skips = True
                 return delete()
             seconds = time.monotonic() - began
-            tally.transactions += 1
-            tally.longest, tally.last = max(tally.longest, seconds), seconds
-            pace.took(seconds, piece.share)
+            stats.transactions += 1
+            stats.longest, stats.last = max(stats.longest, seconds), seconds
+            batch_size.took(seconds, piece.share)
             return True
 
-        return self.patiently(batch, relation, delete)
+        return self.retry_locked(batch, relation, delete)
 
-    def patiently(self, batch: Batch, relation: Relation, action: Callable[[], Result]) -> Result:
+    def retry_locked(self, batch: Batch, relation: Relation, action: Callable[[], Result]) -> Result:
         """Do something with a table, again after a while where somebody locks it; the error tells who does."""
         until = min(time.monotonic() + PATIENCE_SECONDS, self.deadline)
         try:
@@ -187,7 +189,7 @@ class RuleDeletion:
             ) from None
 
     def transact(
-        self, batch: Batch, relation: Relation, piece: Range, tally: RuleStats, limit: int, *, skips: bool
+        self, batch: Batch, relation: Relation, piece: Range, stats: RuleStats, limit: int, *, skips: bool
     ) -> None:
         """One transaction, its statements of `limit` ms at most, and what the archive is to know of its end."""
         writer, counts = batch.writer, Counts()
@@ -201,11 +203,11 @@ class RuleDeletion:
                         writer.seal(fetch(self.connection, load_query("maintain/xid"))[0]["xid"])
             except BaseException:
                 if writer is not None and resolve_outcome(self.connection, writer):
-                    tally.add(counts)
+                    stats.add(counts)
                 raise
             if writer is not None:
                 writer.committed()
-            tally.add(counts)
+            stats.add(counts)
 
     def holders(self, batch: Batch) -> str:
         """Return who keeps everybody from writing to a table that the batch writes to; '' for nobody."""

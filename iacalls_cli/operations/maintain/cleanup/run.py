@@ -63,13 +63,13 @@ class CleanupResult:
 
     state: str = "failed"
     archive: Archive | None = None
-    tallies: dict[str, RuleStats] = field(default_factory=dict)
+    stats: dict[str, RuleStats] = field(default_factory=dict)
     vacuumed: list[VacuumResult] = field(default_factory=list)
     seconds: float = 0.0
     vacuum_seconds: float = 0.0
     failure: BaseException | None = None
     problems: dict[str, IacallsError] = field(default_factory=dict)
-    unsettled: list[str] = field(default_factory=list)
+    unrecovered: list[str] = field(default_factory=list)
 
     def fail(self, error: BaseException) -> None:
         """Note what ended it, unless something did before."""
@@ -126,13 +126,11 @@ def run_cleanup(
     writer = None
     try:
         if settings.archives:
-            result.unsettled = recover_archives(connection, settings.archives, facts)
+            result.unrecovered = recover_archives(connection, settings.archives, facts)
             if any(rule.rows and rule.bound.rule.has_archive for rule in plan.rules):
                 writer = open_writer(settings.archives, plan, facts)
         deadline = began + settings.longest.total_seconds()
-        deletion = RuleDeletion(
-            connection, writer, facts.block_size, deadline, settings.pause, progress, result.tallies
-        )
+        deletion = RuleDeletion(connection, writer, facts.block_size, deadline, settings.pause, progress, result.stats)
         result.state = delete_by_rules(deletion, plan.rules, result.problems)
     except CAUSES as error:
         result.fail(error)
@@ -257,7 +255,7 @@ def vacuum_touched(connection: Connection, plan: CleanupPlan, result: CleanupRes
     schema = plan.schema
     oids: dict[int, None] = {}
     for rule in plan.rules:
-        touched = result.tallies.get(rule.bound.rule.name, RuleStats()).touched
+        touched = result.stats.get(rule.bound.rule.name, RuleStats()).touched
         oids.update(dict.fromkeys(oid for oid in rule.cascades.written() if oid in touched))
     for oid in oids:
         result.vacuumed.append(vacuum_table(connection, schema.relations[oid].schema, schema.relations[oid].name))

@@ -146,13 +146,13 @@ class Undo:
         parts = list(target.parts)
         groups = [parts] if target.file.action == "deleted" else [[part] for part in reversed(parts)]
         least = max(least, FIRST_ROWS / 4 if target.file.key else KEYLESS_ROWS)
-        pace = BatchSize(max(FIRST_ROWS, least), least=least)
+        batch_size = BatchSize(max(FIRST_ROWS, least), least=least)
         for group in groups:
             lines = read_lines(self.archive.folder, target, group)
-            while batch := take(lines, int(pace.width)):
+            while batch := read_batch(lines, int(batch_size.width)):
                 began = time.monotonic()
                 outcome = self.put_back(staging, batch)
-                pace.took(time.monotonic() - began)
+                batch_size.took(time.monotonic() - began)
                 yield outcome, len(batch)
 
     def put_back(self, staging: Staging, lines: Sequence[bytes]) -> Outcome:
@@ -182,7 +182,7 @@ class Undo:
         return Outcome(first.restored + second.restored, first.conflicts + second.conflicts)
 
 
-def take(lines: Iterator[bytes], rows: int) -> list[bytes]:
+def read_batch(lines: Iterator[bytes], rows: int) -> list[bytes]:
     """The next so many lines, or fewer long ones."""
     batch, size = [], 0
     for line in islice(lines, rows):

@@ -64,7 +64,7 @@ class UndoTarget:
 def find_targets(
     connection: Connection, manifest: ArchiveManifest, parts: Sequence[Part], schema: Schema
 ) -> list[UndoTarget]:
-    """The destination of each file that has rows; raises `IacallsError` naming the first thing that is missing."""
+    """Return the target of each file that has rows; raises `IacallsError` naming the first thing that is missing."""
     found = {(relation.schema, relation.name): relation for relation in schema.relations.values()}
     full = [file for file in manifest.files if any(part.path == file.path for part in parts)]
     changed = {(file.schema, file.table) for file in full if file.action == "changed"}
@@ -76,8 +76,8 @@ def find_targets(
                 f"the table {file.schema}.{file.table} does not exist any more",
                 "create it, then its rows can come back; nothing was changed",
             )
-        mine = tuple(part for part in parts if part.path == file.path)
-        targets.append(make_target(connection, file, mine, relation, schema, (file.schema, file.table) in changed))
+        own = tuple(part for part in parts if part.path == file.path)
+        targets.append(make_target(connection, file, own, relation, schema, (file.schema, file.table) in changed))
     for target in targets:
         require_privileges(connection, target)
         require_keys(connection, "", target.keys, checks_only=True)
@@ -94,7 +94,7 @@ def make_target(
     schema: Schema,
     is_changed_too: bool,
 ) -> UndoTarget:
-    """A file's destination; raises `IacallsError` where the live table lacks a column of it."""
+    """Return the target of a file; raises `IacallsError` where the live table lacks a column of it."""
     live = {row["name"]: row for row in fetch(connection, load_query("maintain/columns"), {"oid": relation.oid})}
     for name in file.columns:
         if name not in live:
