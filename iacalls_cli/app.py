@@ -13,7 +13,7 @@ from iacalls_cli.errors import ExitCode, IacallsError, UsageError
 from iacalls_cli.group import TYPER_ERROR, Group
 
 # The order of `iacalls --help`. Each name is a package of iacalls_cli.commands.
-COMMANDS = ("demo", "db", "report", "backup", "maintain", "monitor", "users", "server")
+COMMANDS = ("demo", "db", "report", "backup", "maintain", "monitor", "users", "server", "config")
 
 
 class LazyCommands(Group):

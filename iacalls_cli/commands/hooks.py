@@ -4,18 +4,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.invocation import Invocation
-from iacalls_cli.config.backup import BackupSettings
+from iacalls_cli.config.definition import BackupSettings
 from iacalls_cli.operations.hooks import JobReport, run_hook
 from iacalls_cli.units import read_duration
-
-if TYPE_CHECKING:
-    pass
-
-HOOK_TIMEOUT = "60s"
 
 
 @dataclass
@@ -30,7 +24,7 @@ class Report:
 def with_hooks(run: Invocation, config: BackupSettings, *, is_dry: bool) -> Iterator[Report]:
     """Tell the hooks of a job's start, and of its success or failure whatever that is."""
     report, began = Report(), time.monotonic()
-    timeout = read_duration("hook_timeout", config.hook_timeout or HOOK_TIMEOUT).total_seconds()
+    timeout = read_duration("hook_timeout", config.hook_timeout).total_seconds()
 
     def tell(words: tuple[str, ...], job: JobReport) -> None:
         if not is_dry and (failure := run_hook(words, job, timeout)):

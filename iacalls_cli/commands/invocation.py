@@ -13,6 +13,7 @@ import typer
 
 from iacalls_cli import diagnostics, options
 from iacalls_cli.errors import PasswordNeeded, UsageError
+from iacalls_cli.group import Command
 from iacalls_cli.output.write import Format, write_result
 from iacalls_cli.table import Result, Table
 from iacalls_cli.text import BYTE_ORDER_MARK
@@ -256,4 +257,5 @@ def add_command(
     invoke.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     paragraphs = [" ".join(paragraph.split()) for paragraph in help_text.split("\n\n")]
     epilog = "Examples:\n\n" + "\n\n".join(f"  {example}" for example in examples)
-    app.command(path.rsplit(maxsplit=1)[-1], help="\n\n".join(paragraphs), epilog=epilog if examples else None)(invoke)
+    name = path.rsplit(maxsplit=1)[-1]
+    app.command(name, cls=Command, help="\n\n".join(paragraphs), epilog=epilog if examples else None)(invoke)

@@ -1,86 +1,32 @@
-"""The config files: `config.toml` in the platform's config folder, then `./iacalls.toml`.
-
-profile = "staging"                  # the profile used when none is named
-
-[profiles.staging]
-host = "10.1.2.3"                    # libpq's connection keywords, or dsn = "…"
-dbname = "iacalls_db"
-user = "postgres"
-sslmode = "verify-full"
-pooler = "session"                   # only behind a connection pooler in session mode
-
-[queries]
-folder = "~/iacalls-queries"         # your own reports: one SQL file each
-
-[session]
-statement_timeout = "15min"
-lock_timeout = "2s"
-
-[backup]                             # see backup.py
-directory = "/srv/backups/iacalls"
-
-[maintain]                           # see maintain.py
-keep_archives = "180d"
-"""
+"""The config files: `config.toml` in the platform's config folder, then `./iacalls.toml`; see definition.py."""
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from iacalls_cli.config.backup import HOOKS, BackupSettings, read_backup_settings
-from iacalls_cli.config.backup import KEYS as BACKUP_KEYS
-from iacalls_cli.config.maintain import KEYS as MAINTAIN_KEYS
-from iacalls_cli.config.maintain import MaintainSettings, read_maintain_settings
-from iacalls_cli.errors import UsageError
+from iacalls_cli.config.checks import LOCAL_FILE, ConfigError, Place, check_text_or_number, read_rule_age, text_for
+from iacalls_cli.config.definition import (
+    BUILT_IN,
+    CONNECTION_KEYS,
+    POOLER_MODES,
+    REQUIRED,
+    RULE_KEYS,
+    SECRET_KEYS,
+    TABLES,
+    Config,
+    Profile,
+    RuleSettings,
+)
 from iacalls_cli.homes import user_folder
 from iacalls_cli.safe_files import DamagedFile, ForeignFile, open_trusted
 
-LOCAL_FILE = "iacalls.toml"
 MOST_BYTES = 1 << 20
-# libpq's keywords that name a server or how to get in; the rest is iacalls's business.
-CONNECTION_KEYS = (
-    "service", "host", "hostaddr", "port", "dbname", "user", "password", "passfile", "sslmode", "sslrootcert",
-    "sslcert", "sslkey", "sslcrl", "channel_binding", "require_auth", "requirepeer", "connect_timeout",
-    "target_session_attrs", "options", "sslpassword",
-)  # fmt: skip
-# What libpq itself hides, or calls a debugging option: whoever has one of these can log in.
-SECRET_KEYS = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
-# The only pooling mode in which a session's settings and locks are its own.
-POOLER_MODES = ("session",)
-DURATION = re.compile(r"\d+\s*(ms|s|min|h)?")
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A named target: `dsn`, or libpq's keywords with their values; `pooler` as in `Target`."""
-
-    name: str
-    dsn: str
-    keywords: Mapping[str, str]
-    file: Path
-    pooler: str = ""
-
-
-@dataclass(frozen=True)
-class Config:
-    """What the config files say together; a later file's keys replace an earlier one's."""
-
-    default_profile: str = ""
-    profiles: Mapping[str, Profile] = field(default_factory=dict)
-    queries_folder: Path | None = None
-    session: Mapping[str, str] = field(default_factory=dict)
-    backup: BackupSettings = field(default_factory=BackupSettings)
-    maintain: MaintainSettings = field(default_factory=MaintainSettings)
-
-    @property
-    def files(self) -> str:
-        """The files that define profiles, for messages."""
-        return ", ".join(sorted({str(profile.file) for profile in self.profiles.values()}))
+Problems = list[ConfigError]
 
 
 def config_files() -> tuple[Path, ...]:
@@ -92,152 +38,205 @@ def config_files() -> tuple[Path, ...]:
 
 
 def load_config(files: Iterable[Path] | None = None) -> Config:
-    """Read the config files that exist.
-
-    Raises `UsageError` naming file and key for what is unreadable, unknown or of the wrong type.
-    """
-    config = Config()
-    for path in config_files() if files is None else files:
-        try:
-            text, mode = read_trusted(path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise UsageError(f"cannot read the config file {path}: {error.strerror}", "check its permissions") from None
-        except ForeignFile as error:
-            raise UsageError(f"the config file {error.message}", "run this elsewhere, or chown the file") from None
-        except DamagedFile as error:
-            raise UsageError(f"the config file {error.message}", "a config file is a small regular file") from None
-        except UnicodeDecodeError:
-            raise UsageError(f"the config file {path} is not UTF-8 text", "save it as UTF-8") from None
-        content = parse_toml(text, path)
-        config = merge(config, content, path, mode)
+    """Return what the config files that exist say; raises the first of their `ConfigError`s."""
+    config, problems = read_config(files)
+    if problems:
+        raise problems[0]
     return config
 
 
+def read_config(files: Iterable[Path] | None = None) -> tuple[Config, Problems]:
+    """Return what the config files that exist say, and everything that is wrong with them."""
+    config, problems = Config(), Problems()
+    for path in config_files() if files is None else files:
+        with suppress(FileNotFoundError, NotADirectoryError), collected(problems):
+            text, mode = read_trusted(path)
+            config = merge(config, parse_toml(text, path), Place(path, mode), problems)
+    return config, problems
+
+
+@contextmanager
+def collected(problems: Problems) -> Iterator[None]:
+    """Add a `ConfigError` to the others, and go on behind the block."""
+    try:
+        yield
+    except ConfigError as problem:
+        problems.append(problem)
+
+
 def read_trusted(path: Path) -> tuple[str, int]:
-    """The text of a config file and its mode; raises `UsageError` for one that every user may write.
+    """Return the text of a config file and its mode; raises `ConfigError` for one that cannot be read or trusted.
 
     As git does with its own: the file, and a link to it, have to belong to this user, to root, or to who called
     sudo; another user could have put it there to redirect a connection. What was opened is what is looked at,
     and what is read.
     """
-    handle = open_trusted(path)
-    with os.fdopen(handle, "rb") as file:
-        mode = os.fstat(handle).st_mode
-        if mode & 0o002:
-            raise UsageError(f"every user of this machine may write the config file {path}", f"chmod o-w {path}")
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise DamagedFile(f"{path} is too large")
-    return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n"), mode
+    place = Place(path)
+    try:
+        with os.fdopen(open_trusted(path), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & 0o002:
+                raise ConfigError(
+                    f"every user of this machine may write the config file {path}", f"chmod o-w {path}", place
+                )
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise DamagedFile(f"{path} is too large")
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n"), mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the config file {path}: {error.strerror}", "check its permissions", place
+        ) from None
+    except ForeignFile as error:
+        raise ConfigError(f"the config file {error.message}", "run this elsewhere, or chown the file", place) from None
+    except DamagedFile as error:
+        raise ConfigError(f"the config file {error.message}", "a config file is a small regular file", place) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"the config file {path} is not UTF-8 text", "save it as UTF-8", place) from None
 
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
-    """The content of a config file; raises `UsageError` naming file and line."""
+    """Return the content of a config file; raises `ConfigError` naming file and line."""
     import tomllib
 
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"the config file {path} is not valid TOML: {error}", "mend that line") from None
+        raise ConfigError(f"the config file {path} is not valid TOML: {error}", "mend that line", Place(path)) from None
 
 
-def merge(config: Config, content: Mapping[str, Any], path: Path, mode: int) -> Config:
-    """`config` with what one file says laid over it; `mode` is what that one's permissions were when it was read."""
-    check_keys(content, ("profile", "profiles", "queries", "session", "backup", "maintain"), path, "")
-    queries = table(content, "queries", path)
-    check_keys(queries, ("folder",), path, "queries.")
-    session = table(content, "session", path)
-    check_keys(session, ("statement_timeout", "lock_timeout"), path, "session.")
-    backup = table(content, "backup", path)
-    check_keys(backup, BACKUP_KEYS, path, "backup.")
-    maintain = table(content, "maintain", path)
-    check_keys(maintain, MAINTAIN_KEYS, path, "maintain.")
-    is_local = path.name == LOCAL_FILE
-    if mode & 0o020 and (hook := next((key for key in HOOKS if key in backup), "")):
-        raise UsageError(f"{path}: 'backup.{hook}' runs a command, and a group may write the file", f"chmod g-w {path}")
-    profiles = {name: read_profile(name, value, path, mode) for name, value in table(content, "profiles", path).items()}
-    folder = read_text(queries, "folder", path, "queries.")
+def merge(config: Config, content: Mapping[str, Any], place: Place, problems: Problems) -> Config:
+    """Return `config` with what one file says laid over it; what is wrong goes to `problems`."""
+    check_keys(content, ("profile", "profiles", *TABLES), place, problems)
+    tables = {name: read_table(name, table(content, name, place, problems), place, problems) for name in TABLES}
+    profiles = dict(config.profiles)
+    for name, value in table(content, "profiles", place, problems).items():
+        with collected(problems):
+            profiles[name] = read_profile(name, value, replace(place, table=f"profiles.{name}"), problems)
+    default_profile = ""
+    with collected(problems):
+        default_profile = check_text_or_number(place.at("profile"), content.get("profile", ""))
+    set_keys = [f"{name}.{key}" for name, values in tables.items() for key in values]
     return Config(
-        read_text(content, "profile", path, "") or config.default_profile,
-        {**config.profiles, **profiles},
-        # A relative folder belongs to the file that names it, not to where one stands.
-        path.parent / expand(folder, path) if folder else config.queries_folder,
-        {**config.session, **{key: duration(session, key, path) for key in session}},
-        replace(config.backup, **read_backup_settings(backup, path, is_local=is_local)),
-        replace(config.maintain, **read_maintain_settings(maintain, path, is_local=is_local)),
+        default_profile or config.default_profile,
+        profiles,
+        tables["queries"].get("folder", config.queries_folder),
+        {**config.session, **tables["session"]},
+        replace(config.backup, **tables["backup"]),
+        replace(config.maintain, **tables["maintain"]),
+        {**config.sources, **dict.fromkeys([*set_keys, *(["profile"] if default_profile else [])], place.file)},
     )
 
 
-def expand(folder: str, path: Path) -> Path:
-    """A folder with its `~` resolved."""
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError:
-        raise UsageError(f"{path}: 'queries.folder' names a home that does not exist: {folder}", "correct it") from None
+def read_table(name: str, content: Mapping[str, Any], place: Place, problems: Problems) -> dict[str, Any]:
+    """Return the values of one file's table, each checked as `definition` says."""
+    place = replace(place, table=name)
+    if name == "maintain" and place.is_local and content:
+        problems.append(
+            place.error(
+                "would decide on deleting rows from a file in the current folder",
+                "[maintain] may stand only in config.toml in your config folder",
+            )
+        )
+        return {}
+    checks = {item.name: item.metadata["check"] for item in fields(TABLES[name])}
+    check_keys(content, checks, place, problems)
+    values: dict[str, Any] = {}
+    for key in filter(checks.__contains__, content):
+        with collected(problems):
+            if key == "rules":
+                values[key] = read_rules(content[key], place, problems)
+            elif content[key] != "" or name != "queries":  # an empty folder there is none
+                values[key] = checks[key](place.at(key), content[key])
+    return values
 
 
-def read_profile(name: str, value: Any, path: Path, mode: int) -> Profile:
-    """One `[profiles.NAME]` table."""
-    where = f"profiles.{name}."
+def read_rules(content: Any, place: Place, problems: Problems) -> dict[str, RuleSettings]:
+    """Return the rules of `[maintain.rules]`."""
+    if not isinstance(content, dict):
+        raise place.at("rules").error("is not a table", "write [maintain.rules.NAME]")
+    rules = {}
+    for name, rule in content.items():
+        with collected(problems):
+            rules[name] = read_rule(name, rule, replace(place, rule=name), problems)
+    return rules
+
+
+def read_rule(name: str, content: Any, place: Place, problems: Problems) -> RuleSettings:
+    """Return one rule; raises `ConfigError` for the last thing that is wrong with it."""
+    if name in BUILT_IN:
+        raise place.error("has the name of a built-in rule", "give it another name")
+    if not name.strip():
+        raise ConfigError(f"{place.file}: a rule in 'maintain.rules' has no name", "write [maintain.rules.NAME]", place)
+    if not isinstance(content, dict):
+        raise place.error("is not a table", f"write [maintain.rules.{name}]")
+    found = Problems()
+    for key, value in content.items():
+        if key not in RULE_KEYS:
+            found.append(place.at(key).error("is an unknown key", f"known keys: {', '.join(RULE_KEYS)}"))
+        elif not isinstance(value, bool if key == "archive" else str) or value == "":
+            example = "true" if key == "archive" else '"…"'
+            found.append(place.at(key).error(f"cannot be {value!r}", f"write {key} = {example}"))
+        elif key == "age":
+            with collected(found):
+                text_for(read_rule_age)(place.at(key), value)
+    missing = [key for key in REQUIRED if key not in content]
+    found += [place.error(f"lacks {key}", f"a rule needs {', '.join(REQUIRED)}") for key in missing]
+    if found:
+        problems += found[:-1]
+        raise found[-1]
+    return RuleSettings(name, **content)
+
+
+def read_profile(name: str, value: Any, place: Place, problems: Problems) -> Profile:
+    """Return one `[profiles.NAME]`."""
+    path = place.file
     if not isinstance(value, dict):
-        raise UsageError(f"{path}: profiles.{name} is not a table", f"write [profiles.{name}]")
-    check_keys(value, ("dsn", "pooler", *CONNECTION_KEYS), path, where)
-    dsn = read_text(value, "dsn", path, where)
-    keywords = {key: read_text(value, key, path, where) for key in value if key not in ("dsn", "pooler")}
-    pooler = read_text(value, "pooler", path, where)
+        raise ConfigError(f"{path}: profiles.{name} is not a table", f"write [profiles.{name}]", place)
+    check_keys(value, ("dsn", "pooler", *CONNECTION_KEYS), place, problems)
+    keywords = {key: check_text_or_number(place.at(key), text) for key, text in value.items()}
+    dsn, pooler = keywords.pop("dsn", ""), keywords.pop("pooler", "")
     if "pooler" in value and pooler not in POOLER_MODES:
-        raise UsageError(
-            f"{path}: '{where}pooler' is not a usable pooling mode: {pooler}",
+        raise place.at("pooler").error(
+            f"is not a usable pooling mode: {pooler}",
             'write pooler = "session" for a pooler in session mode; in other modes, name the server itself',
         )
     if bool(dsn) == bool(keywords):
-        raise UsageError(
-            f"{path}: profiles.{name} needs either dsn or keywords like host and dbname", "give one of them"
+        raise ConfigError(
+            f"{path}: profiles.{name} needs either dsn or keywords like host and dbname", "give one of them", place
         )
-    if (
-        any(key in keywords for key in SECRET_KEYS) or has_password(f"{dsn} {keywords.get('options', '')}")
-    ) and mode & 0o077:
-        raise UsageError(
-            f"the config file {path} holds a password and others may read it", f"chmod 600 {path}, or use ~/.pgpass"
+    secret = any(key in keywords for key in SECRET_KEYS) or has_password(f"{dsn} {keywords.get('options', '')}")
+    if secret and place.mode & 0o077:
+        raise ConfigError(
+            f"the config file {path} holds a password and others may read it",
+            f"chmod 600 {path}, or use ~/.pgpass",
+            place,
         )
     return Profile(name, dsn, keywords, path, pooler)
 
 
 def has_password(dsn: str) -> bool:
-    """Whether a DSN, as a URI or a conninfo string, holds a password or another secret."""
+    """Return whether a DSN, as a URI or a conninfo string, holds a password or another secret."""
     secret = rf"://[^/@\s]*:[^@\s]+@|\b({'|'.join(SECRET_KEYS)})\s*="
     return bool(re.search(secret, f"{dsn} {unquote(dsn)}", re.IGNORECASE))
 
 
-def check_keys(content: Mapping[str, Any], known: Iterable[str], path: Path, where: str) -> None:
+def check_keys(content: Mapping[str, Any], known: Iterable[str], place: Place, problems: Problems) -> None:
     """Refuse unknown keys by name: a misspelt setting must never be a missing one."""
-    known = tuple(known)
     for key in content:
         if key not in known:
-            raise UsageError(f"{path}: unknown key '{where}{key}'", f"known keys: {', '.join(known)}")
+            at = place.at(key)
+            problems.append(
+                ConfigError(f"{place.file}: unknown key '{at.name}'", f"known keys: {', '.join(known)}", at)
+            )
 
 
-def table(content: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
-    """A sub-table, empty when absent."""
+def table(content: Mapping[str, Any], key: str, place: Place, problems: Problems) -> Mapping[str, Any]:
+    """Return a sub-table, empty when absent."""
     value = content.get(key, {})
-    if not isinstance(value, dict):
-        raise UsageError(f"{path}: '{key}' is not a table", f"write [{key}]")
-    return value
-
-
-def read_text(content: Mapping[str, Any], key: str, path: Path, where: str) -> str:
-    """A text value, or a number as text; '' when absent."""
-    value = content.get(key, "")
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise UsageError(f"{path}: '{where}{key}' is not a text", f'write {key} = "…"')
-    return str(value)
-
-
-def duration(content: Mapping[str, Any], key: str, path: Path) -> str:
-    """A time as PostgreSQL writes it: a number with ms, s, min or h."""
-    value = read_text(content, key, path, "session.")
-    if not DURATION.fullmatch(value):
-        raise UsageError(f"{path}: 'session.{key}' is not a time: {value}", "write for example 30s or 10min")
-    return value
+    if isinstance(value, dict):
+        return value
+    problems.append(replace(place, table=key).error("is not a table", f"write [{key}]"))
+    return {}

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from iacalls_cli.config.backend_url import read_backend_url, says_sslmode
-from iacalls_cli.config.file import Config, Profile, load_config
+from iacalls_cli.config.definition import Config, Profile
+from iacalls_cli.config.file import load_config
 from iacalls_cli.errors import ConnectionFailed, UsageError
 
 EMBEDDED = "embedded"

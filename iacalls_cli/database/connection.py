@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.generators import connect as connect_pgconn
 from psycopg.waiting import wait_conn
 
-from iacalls_cli.config.file import SECRET_KEYS
+from iacalls_cli.config.definition import SECRET_KEYS, SessionSettings
 from iacalls_cli.config.target import Target
 from iacalls_cli.database.certificates import find_certificate_problem
 from iacalls_cli.database.failures import NOT_READY, connection_failed, database_errors
@@ -64,8 +64,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 class Limits:
     """How long a session's statements may run and wait for locks, as PostgreSQL writes times."""
 
-    statement_timeout: str = "15min"
-    lock_timeout: str = "2s"
+    statement_timeout: str = SessionSettings.statement_timeout
+    lock_timeout: str = SessionSettings.lock_timeout
 
     def __str__(self) -> str:
         return f"statement_timeout {self.statement_timeout}, lock_timeout {self.lock_timeout}"

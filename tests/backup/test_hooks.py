@@ -12,7 +12,7 @@ import pytest
 from iacalls_cli import diagnostics
 from iacalls_cli.commands import hooks
 from iacalls_cli.commands.invocation import Invocation
-from iacalls_cli.config.backup import BackupSettings
+from iacalls_cli.config.definition import BackupSettings
 from iacalls_cli.operations.hooks import JobReport, run_hook
 from tests.support.servers import OWNER, PASSWORD, free_port
 

@@ -45,6 +45,8 @@ OTHERS = (
     "server stop",
     "server status",
     "server destroy",
+    "config show",
+    "config check",
 )
 COMMANDS = {
     path.removeprefix("iacalls "): command for path, _, command in walk() if not hasattr(command, "list_commands")
@@ -123,7 +125,7 @@ def test_version(iacalls):
 
 @pytest.mark.parametrize("code", ["import iacalls_cli.app", "import iacalls_cli.commands.db.cli, iacalls_cli.commands.report.cli, "
                                   "iacalls_cli.commands.monitor.cli, iacalls_cli.commands.users.cli, iacalls_cli.commands.server.cli, "
-                                  "iacalls_cli.commands.demo.cli, iacalls_cli.commands.maintain.cli"])  # fmt: skip
+                                  "iacalls_cli.commands.demo.cli, iacalls_cli.commands.maintain.cli, iacalls_cli.commands.backup.cli, iacalls_cli.commands.config.cli"])  # fmt: skip
 def test_start_up_loads_nothing_heavy(code):
     # What is loaded before, as coverage is in a measured run and tomllib with it, is not ours.
     script = f"import sys; before = set(sys.modules); {code}; print(sorted(set({HEAVY!r}) & set(sys.modules) - before))"

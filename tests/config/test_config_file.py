@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from iacalls_cli.config.backup import HOOKS, BackupSettings
+from iacalls_cli.config.definition import HOOKS, BackupSettings
 from iacalls_cli.config.file import config_files, load_config
 from iacalls_cli.errors import UsageError
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from iacalls_cli.config.file import Config, Profile
+from iacalls_cli.config.definition import Config, Profile
 from iacalls_cli.config.target import choose_target
 from iacalls_cli.errors import ConnectionFailed, UsageError
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from iacalls_cli.commands.backup.store import open_store, settings
+from iacalls_cli.commands.backup.store import open_store
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.errors import ProblemsFound
 from iacalls_cli.operations.backup.check import CheckLine, Demands, check_backups
@@ -15,9 +15,9 @@ def check_store(
     run: Invocation,
     database: str,
     directory: Path | None,
-    max_age: str | None,
+    max_age: str,
     min_size: str | None,
-    max_shrink: str | None,
+    max_shrink: str,
     max_proven_age: str | None,
 ) -> None:
     """Judge age, size and last restore test; raise `ProblemsFound` for each finding."""
@@ -31,17 +31,11 @@ def check_store(
         )
 
 
-def read_demands(max_age: str | None, min_size: str | None, max_shrink: str | None, proven: str | None) -> Demands:
-    """What `check` demands: the options, else the config file, else what is usual."""
-    config, usual = settings(), Demands()
-    # An empty option is a variable that was not set in a script, and no wish for what is usual.
-    age = config.max_age if max_age is None else max_age
-    size = config.min_size if min_size is None else min_size
-    shrink = config.max_shrink if max_shrink is None else max_shrink
-    proven = config.max_proven_age if proven is None else proven
+def read_demands(max_age: str, min_size: str | None, max_shrink: str, max_proven_age: str | None) -> Demands:
+    """Return what `check` demands; raises `UsageError` for an empty option: a variable that was not set in a script."""
     return Demands(
-        usual.max_age if age is None else read_age("max-age", age),
-        usual.min_size if size is None else read_size("min-size", size),
-        usual.max_shrink if shrink is None else read_share("max-shrink", shrink),
-        usual.max_proven_age if proven is None else read_age("max-proven-age", proven),
+        read_age("max-age", max_age),
+        None if min_size is None else read_size("min-size", min_size),
+        read_share("max-shrink", max_shrink),
+        None if max_proven_age is None else read_age("max-proven-age", max_proven_age),
     )

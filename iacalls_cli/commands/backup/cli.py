@@ -14,6 +14,7 @@ from iacalls_cli.commands.invocation import (
     Invocation,
     command,
 )
+from iacalls_cli.config.definition import MOST_JOBS, BackupSettings
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.group import Group
 
@@ -29,9 +30,10 @@ app = typer.Typer(
 def complete_backups() -> list[str]:
     """The backups in the default folder, for completion."""
     from iacalls_cli.commands.backup.store import open_store
+    from iacalls_cli.config.file import load_config
 
     try:
-        return [backup.id for backup in open_store(None).backups()]
+        return [backup.id for backup in open_store(load_config().backup.directory).backups()]
     except IacallsError:  # nothing may be written into a half-typed command line
         return []
 
@@ -42,7 +44,7 @@ Directory = Annotated[
         "--directory",
         metavar="DIR",
         parser=options.read_directory,
-        help="The folder of backups, instead of the configured one.",
+        help="The folder of backups; one in your data folder unless set.",
     ),
 ]
 BackupId = Annotated[
@@ -62,13 +64,13 @@ SearchPath = Annotated[
     ),
 ]
 Database = Annotated[str, typer.Argument(metavar="[DATABASE]", help="Only backups of this database.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", metavar="N", min=1, max=64, help="Tables and indexes at a time.")]
-KeepDaily = Annotated[int | None, typer.Option("--keep-daily", metavar="N", min=0, help="Days to keep one of.")]
-KeepWeekly = Annotated[int | None, typer.Option("--keep-weekly", metavar="N", min=0, help="Weeks to keep one of.")]
-KeepMonthly = Annotated[int | None, typer.Option("--keep-monthly", metavar="N", min=0, help="Months to keep one of.")]
-MinKeep = Annotated[
-    int | None, typer.Option("--min-keep", metavar="N", min=1, help="The newest so many are kept anyway.")
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", metavar="N", min=1, max=MOST_JOBS, help="Tables and indexes at a time.")
 ]
+KeepDaily = Annotated[int, typer.Option("--keep-daily", metavar="N", min=0, help="Days to keep one of.")]
+KeepWeekly = Annotated[int, typer.Option("--keep-weekly", metavar="N", min=0, help="Weeks to keep one of.")]
+KeepMonthly = Annotated[int, typer.Option("--keep-monthly", metavar="N", min=0, help="Months to keep one of.")]
+MinKeep = Annotated[int, typer.Option("--min-keep", metavar="N", min=1, help="The newest so many are kept anyway.")]
 
 
 @command(
@@ -88,16 +90,17 @@ def create(
     schema_only: Annotated[bool, typer.Option("--schema-only", help="Only the structure.")] = False,
     data_only: Annotated[bool, typer.Option("--data-only", help="Only the rows.")] = False,
     format: Annotated[  # noqa: A002, the option's documented name
-        str | None, typer.Option("--format", metavar="FORMAT", help="custom (the default), directory or plain.")
-    ] = None,
+        str, typer.Option("--format", metavar="FORMAT", help="custom, directory or plain.")
+    ] = BackupSettings.format,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", metavar="N", min=1, max=64, help="Tables at a time (directory), cores to compress on."),
+        typer.Option(
+            "--jobs", metavar="N", min=1, max=MOST_JOBS, help="Tables at a time (directory), cores that compress."
+        ),
     ] = None,
     compress: Annotated[
-        str | None,
-        typer.Option("--compress", metavar="METHOD", help="zstd:1 (the default) to zstd:19, gzip:N, or none."),
-    ] = None,
+        str, typer.Option("--compress", metavar="METHOD", help="zstd:1 to zstd:19, gzip:N, or none.")
+    ] = BackupSettings.compress,
     directory: Directory = None,
     label: Annotated[str, typer.Option("--label", metavar="TEXT", help="A word that becomes part of the name.")] = "",
     prune: Annotated[
@@ -262,21 +265,22 @@ def undo(run: Invocation) -> None:
 )
 def prune(
     run: Invocation,
-    keep_daily: KeepDaily = None,
-    keep_weekly: KeepWeekly = None,
-    keep_monthly: KeepMonthly = None,
-    min_keep: MinKeep = None,
+    keep_daily: KeepDaily = BackupSettings.keep_daily,
+    keep_weekly: KeepWeekly = BackupSettings.keep_weekly,
+    keep_monthly: KeepMonthly = BackupSettings.keep_monthly,
+    min_keep: MinKeep = BackupSettings.min_keep,
     directory: Directory = None,
 ) -> None:
-    """Remove old backups but one of each of the last days, weeks and months (7, 4 and 12 unless told).
+    """Remove old backups but one of each of the last days, weeks and months.
 
     Only verified ones count and only those are removed, each database and kind by itself. The newest
-    three stay in any case, and so does the last proven one. Files that are not backups are left alone.
+    (--min-keep) stay in any case, and so does the last proven one. Files that are not backups are left alone.
     """
-    from iacalls_cli.commands.backup.prune import prune_store, read_retention
+    from iacalls_cli.commands.backup.prune import prune_store
     from iacalls_cli.commands.backup.store import open_store
+    from iacalls_cli.operations.backup.prune import Retention
 
-    prune_store(run, open_store(directory), read_retention(keep_daily, keep_weekly, keep_monthly, min_keep))
+    prune_store(run, open_store(directory), Retention(keep_daily, keep_weekly, keep_monthly, min_keep))
 
 
 @command(
@@ -289,14 +293,14 @@ def check(
     run: Invocation,
     database: Database = "",
     max_age: Annotated[
-        str | None, typer.Option("--max-age", metavar="TIME", help="Of the newest; 26h unless given.")
-    ] = None,
+        str, typer.Option("--max-age", metavar="TIME", help="Maximum age of the newest.")
+    ] = BackupSettings.max_age,
     min_size: Annotated[
         str | None, typer.Option("--min-size", metavar="SIZE", help="Of the newest, like 10MB.")
     ] = None,
     max_shrink: Annotated[
-        str | None, typer.Option("--max-shrink", metavar="SHARE", help="Against the one before; 30% unless given.")
-    ] = None,
+        str, typer.Option("--max-shrink", metavar="SHARE", help="Maximum loss of size against the one before.")
+    ] = BackupSettings.max_shrink,
     max_proven_age: Annotated[
         str | None, typer.Option("--max-proven-age", metavar="TIME", help="Since the last rehearsal, like 35d.")
     ] = None,

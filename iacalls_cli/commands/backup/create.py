@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.jobs import usable_cores
-from iacalls_cli.commands.backup.prune import prune_store, read_retention
-from iacalls_cli.commands.backup.store import backups_result, open_store, settings
+from iacalls_cli.commands.backup.prune import prune_store
+from iacalls_cli.commands.backup.store import backups_result, open_store
 from iacalls_cli.commands.clocks import clock_difference
 from iacalls_cli.commands.hooks import Report, with_hooks
 from iacalls_cli.commands.invocation import Invocation
+from iacalls_cli.config.file import load_config
 from iacalls_cli.database.connection import Limits
 from iacalls_cli.database.parameters import describe, libpq_parameters, resolve
 from iacalls_cli.database.programs import connect_client
@@ -19,6 +20,7 @@ from iacalls_cli.operations.backup.create import CreatePlan, create_backup, requ
 from iacalls_cli.operations.backup.dump import FORMATS, DumpPlan
 from iacalls_cli.operations.backup.lock import only_job
 from iacalls_cli.operations.backup.path_functions import find_path_functions
+from iacalls_cli.operations.backup.prune import Retention
 from iacalls_cli.operations.backup.replace import read_clock
 from iacalls_cli.operations.backup.snapshot import named_lock_waits, read_source, require_privileges
 from iacalls_cli.operations.backup.store import make_id
@@ -29,43 +31,33 @@ from iacalls_cli.units import read_duration
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Session
 
-LOCK_WAIT = "30s"
 NAMED_FUNCTIONS = 5
 
 
 def create_one(
     run: Invocation,
     contents: str,
-    format: str | None,  # noqa: A002, the option's name
+    format: str,  # noqa: A002, the option's name
     jobs: int | None,
-    compress: str | None,
+    compress: str,
     directory: Path | None,
     label: str,
     *,
     prune: bool,
 ) -> None:
     """Make one backup as the options and the config file say."""
-    config = settings()
+    config = load_config().backup
     with with_hooks(run, config, is_dry=run.dry_run) as report:
-        format = format or config.format or "custom"  # noqa: A001, see above
         if format not in FORMATS:
             raise UsageError(f"--format cannot be {format!r}", f"it is {', '.join(FORMATS)}")
         dump = DumpPlan(
             contents,
             format,
-            read_compression(compress or config.compress or "zstd:1"),
-            jobs or config.jobs or usable_cores(),
-            read_lock_wait(config.lock_wait or LOCK_WAIT),
+            read_compression(compress),
+            jobs or usable_cores(),
+            f"{read_duration('backup.lock_wait', config.lock_wait).total_seconds():.0f}s",
         )
         make(run, dump, directory, label, report, prune=prune)
-
-
-def read_lock_wait(text: str) -> str:
-    """How long to wait for a table, as PostgreSQL writes it; raises `UsageError` for none: that would be for ever."""
-    seconds = read_duration("backup.lock_wait", text).total_seconds()
-    if not seconds:
-        raise UsageError("backup.lock_wait cannot be 0: the dump would wait for ever", 'write lock_wait = "30s"')
-    return f"{seconds:.0f}s"
 
 
 def make(run: Invocation, dump: DumpPlan, directory: Path | None, label: str, report: Report, *, prune: bool) -> None:
@@ -99,7 +91,9 @@ def make(run: Invocation, dump: DumpPlan, directory: Path | None, label: str, re
     diagnostics.note(f"{backup.id} is complete and read back: {backup.folder}")
     run.write(backups_result([backup]))
     if prune:
-        prune_store(run, store, read_retention(None, None, None, None), after=backup)
+        config = load_config().backup
+        retention = Retention(config.keep_daily, config.keep_weekly, config.keep_monthly, config.min_keep)
+        prune_store(run, store, retention, after=backup)
 
 
 def warn_of_path_functions(session: "Session") -> None:

@@ -4,7 +4,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.backup.store import settings
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.operations.backup.check import is_future
 from iacalls_cli.operations.backup.lock import only_job
@@ -12,21 +11,6 @@ from iacalls_cli.operations.backup.prune import Retention, plan_prune
 from iacalls_cli.operations.backup.store import Backup, Store
 from iacalls_cli.table import Column, Table
 from iacalls_cli.text import pretty_size
-
-
-def read_retention(daily: int | None, weekly: int | None, monthly: int | None, least: int | None) -> Retention:
-    """How many to keep: the options, else the config file, else what is usual."""
-    config, usual = settings(), Retention()
-
-    def first(*values: int | None) -> int:
-        return next(value for value in values if value is not None)
-
-    return Retention(
-        first(daily, config.keep_daily, usual.daily),
-        first(weekly, config.keep_weekly, usual.weekly),
-        first(monthly, config.keep_monthly, usual.monthly),
-        max(1, first(least, config.min_keep, usual.least)),
-    )
 
 
 def prune_store(run: Invocation, store: Store, retention: Retention, after: Backup | None = None) -> None:

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
+from iacalls_cli.commands.backup.jobs import usable_cores
 from iacalls_cli.commands.backup.restored import (
-    choose_jobs,
     read_search_path,
     show_notes,
     warn_of_privileges,
 )
 from iacalls_cli.commands.backup.sessions import open_named, open_one, open_server
-from iacalls_cli.commands.backup.store import open_store, settings, source_of
+from iacalls_cli.commands.backup.store import open_store, source_of
 from iacalls_cli.commands.hooks import with_hooks
 from iacalls_cli.commands.invocation import Invocation
+from iacalls_cli.config.file import load_config
 from iacalls_cli.config.target import EMBEDDED, Target, from_dsn
 from iacalls_cli.database.programs import connect_client
 from iacalls_cli.errors import ProblemsFound, UsageError
@@ -33,13 +34,11 @@ if TYPE_CHECKING:
     from iacalls_cli.database.connection import Session
     from iacalls_cli.database.programs import Client
 
-TIMEOUT = "12h"
-
 
 def rehearse_backup(run: Invocation, directory: Path | None, name: str, jobs: int | None, search_path: str) -> None:
     """Test a backup on a scratch server: the embedded one unless --dsn or --profile names another."""
     store = open_store(directory)
-    with with_hooks(run, settings(), is_dry=False) as report:
+    with with_hooks(run, load_config().backup, is_dry=False) as report:
         dump = find_dump_file(store, name, partial(source_of, run), is_readable)
         if dump.backup is None or dump.manifest is None:
             raise UsageError(f"{name} is not a backup of iacalls", "`iacalls backup list` shows those")
@@ -62,7 +61,7 @@ def rehearse_backup(run: Invocation, directory: Path | None, name: str, jobs: in
                 diagnostics.progress() as progress,
                 unpacked(dump, store) as archive,
             ):
-                plan = RestorePlan(dump, archive, contents, choose_jobs(jobs), read_search_path(search_path))
+                plan = RestorePlan(dump, archive, contents, jobs or usable_cores(), read_search_path(search_path))
                 backup, outcomes, restored = rehearse(scratch, dump.backup, plan, where, progress)
         show_notes(restored.notes)
         rows = [(check, "problem" if finding else "ok", finding or None) for check, finding in outcomes]
@@ -84,7 +83,7 @@ def limited(
         warn_of_privileges(session)
         yield server if server.is_test else replace(server, is_test=True)
         return
-    limit = read_duration("backup.rehearse_timeout", settings().rehearse_timeout or TIMEOUT)
+    limit = read_duration("backup.rehearse_timeout", load_config().backup.rehearse_timeout)
     data_bytes = sum(table.bytes for table in manifest.tables)
     with restricted_role(server.maintenance, data_bytes, limit.total_seconds()) as role:
         own = Target(target.source, keywords={"user": role.name, "password": role.password}, is_embedded=True)

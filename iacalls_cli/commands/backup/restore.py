@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
+from iacalls_cli.commands.backup.jobs import usable_cores
 from iacalls_cli.commands.backup.replace import replace_database
 from iacalls_cli.commands.backup.restored import (
-    choose_jobs,
     read_search_path,
     require_new_name,
     show_notes,
@@ -81,9 +81,9 @@ def restore_backup(run: Invocation, name: str, directory: Path | None, options: 
         raise UsageError(f"{dump.name} holds no rows", "restore it with --into NAME")
     if options.into is not None:
         wanted = "schema" if options.schema_only or contents == "schema" else "full"
-        restore_into(run, dump, store, options.into, wanted, choose_jobs(options.jobs), options.search_path)
+        restore_into(run, dump, store, options.into, wanted, options.jobs or usable_cores(), options.search_path)
     elif options.replace:
-        replace_database(run, dump, name, store, choose_jobs(options.jobs), options.search_path)
+        replace_database(run, dump, name, store, options.jobs or usable_cores(), options.search_path)
     else:
         restore_tables(run, dump, store, options.tables, data_only=options.data_only)
 

@@ -4,8 +4,6 @@ import re
 from typing import TYPE_CHECKING
 
 from iacalls_cli import diagnostics
-from iacalls_cli.commands.backup.jobs import usable_cores
-from iacalls_cli.commands.backup.store import settings
 from iacalls_cli.commands.db.init import NO_PLACE
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.database.failures import NAME_BYTES
@@ -85,8 +83,3 @@ def write_restored(run: Invocation, name: str, restored: Restored, losses: list[
         f"{name} is restored: {sum(table.rows for table in restored.tables):,} rows in {len(restored.tables)} tables"
     )
     run.write(Result(tables, {"database": name, **more}))
-
-
-def choose_jobs(jobs: int | None) -> int:
-    """As many jobs as the option or the config file says, else as there are cores."""
-    return jobs or settings().jobs or usable_cores()

@@ -1,28 +1,20 @@
-"""The folder of backups as the options and the config file choose it, and how it is shown."""
+"""The folder of backups, and how it is shown."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iacalls_cli.config.file import load_config
 from iacalls_cli.homes import expand_user, user_folder
 from iacalls_cli.operations.backup.store import Backup, Source, Store
 from iacalls_cli.table import Column, Result, Table
 
 if TYPE_CHECKING:
     from iacalls_cli.commands.invocation import Invocation
-    from iacalls_cli.config.backup import BackupSettings
-
-
-def settings() -> "BackupSettings":
-    """What the config files say of backups."""
-    return load_config().backup
 
 
 def open_store(directory: Path | None) -> Store:
-    """The store: of `--directory`, else of the config file, else in the user's data folder."""
-    chosen = directory or settings().directory or user_folder("data") / "backups"
-    return Store(expand_user(chosen).absolute())
+    """Return the store in a folder, or in the user's data folder."""
+    return Store(expand_user(directory or user_folder("data") / "backups").absolute())
 
 
 def source_of(run: "Invocation") -> "Source | None":

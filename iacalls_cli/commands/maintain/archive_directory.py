@@ -1,17 +1,15 @@
-"""The folder of archives as the options and the config file choose it."""
+"""The folder of archives."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from iacalls_cli.config.file import load_config
 from iacalls_cli.homes import expand_user, user_folder
 from iacalls_cli.operations.maintain.archive.store import Archive, Archives
 
 
 def open_archives(directory: Path | None) -> Archives:
-    """The folder of archives: of `--directory`, else of the config file, else in the user's data folder."""
-    chosen = directory or load_config().maintain.archives or user_folder("data") / "archives"
-    return Archives(expand_user(chosen).absolute())
+    """Return the archives in a folder, or in the user's data folder."""
+    return Archives(expand_user(directory or user_folder("data") / "archives").absolute())
 
 
 def sizes(archives: Sequence[Archive]) -> int:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,14 @@ from iacalls_cli.commands.maintain.cleanup_result import (
     plan_result,
     space_lines,
 )
+from iacalls_cli.config.checks import read_archive_age, read_positive, read_positive_age
 from iacalls_cli.config.file import load_config
 from iacalls_cli.database.connection import require_primary
 from iacalls_cli.errors import DatabaseError, IacallsError, UsageError
 from iacalls_cli.operations.maintain.archive.format import remove_folder
 from iacalls_cli.operations.maintain.archive.store import Archive, Archives, old_archives
 from iacalls_cli.operations.maintain.cleanup.plan import CleanupPlan, Refused, plan_cleanup
-from iacalls_cli.operations.maintain.cleanup.protection import RUNNING_WITHIN, Activity
+from iacalls_cli.operations.maintain.cleanup.protection import Activity
 from iacalls_cli.operations.maintain.cleanup.rules import (
     BoundRule,
     Rule,
@@ -43,26 +44,22 @@ from iacalls_cli.operations.maintain.cleanup.run import (
     run_cleanup,
 )
 from iacalls_cli.text import count_of, pretty_size
-from iacalls_cli.units import read_age, read_duration
+from iacalls_cli.units import read_duration
 from iacalls_cli.values import make_clock
 
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Connection, Session
 
-MAX_DURATION = timedelta(hours=24)
-# Nothing would be deleted at all, every archive removed at once, and no batch would be protected.
-NEVER_NOTHING = "max_duration", "keep_archives", "running_within"
-
 
 @dataclass(frozen=True)
 class CleanupOptions:
-    """What the command line asks for; None is what the config file says, or what is usual."""
+    """What the command line asks for, with the defaults of the config file."""
 
-    days: int | None
-    failed_call_days: int | None
+    days: int
+    failed_call_days: int
     only: tuple[str, ...]
     archive: bool
-    max_duration: str | None
+    max_duration: str
     pause: str | None
     keep_archives: str | None
     tz: str
@@ -74,17 +71,17 @@ def clean_up(run: Invocation, options: CleanupOptions) -> None:
     config = load_config().maintain
     rules = choose_rules(
         [
-            *built_in_rules(options.days or config.days, options.failed_call_days or config.failed_call_days),
+            *built_in_rules(options.days, options.failed_call_days),
             *configured_rules(config.rules),
         ],
         options.only,
     )
     zone = make_clock(options.tz).zone
-    longest = read_setting("max_duration", options.max_duration, config.max_duration) or MAX_DURATION
-    pause = read_setting("pause", options.pause, config.pause)
-    running_within = read_setting("running_within", None, config.running_within) or RUNNING_WITHIN
-    keep = options.keep_archives or config.keep_archives
-    keep_for = read_setting("keep_archives", options.keep_archives, config.keep_archives)
+    longest = read_positive("--max-duration", options.max_duration)
+    pause = None if options.pause is None else read_duration("--pause", options.pause)
+    running_within = read_positive_age("maintain.running_within", config.running_within)
+    keep = options.keep_archives
+    keep_for = None if keep is None else read_archive_age("--keep-archives", keep)
     archives = open_archives(options.directory)
     with run.session(read_only=False, fixed_money=True) as session:
         require_primary(session)
@@ -142,21 +139,6 @@ def bind_rules(
         except DatabaseError as error:
             refused.append(Refused(rule, error))
     return bound, refused
-
-
-def read_setting(key: str, option: str | None, setting: str | None) -> timedelta | None:
-    """A duration from the command line, else from the config file, if either names one."""
-    text = setting if option is None else option
-    if text is None:
-        return None
-    name = f"maintain.{key}" if option is None else f"--{key.replace('_', '-')}"
-    if key == "keep_archives":
-        duration = read_age(name, text, least="nearly every archive would be removed")
-    else:
-        duration = read_age(name, text) if key == "running_within" else read_duration(name, text)
-    if not duration and key in NEVER_NOTHING:
-        raise UsageError(f"{name} cannot be {text}", "leave it out, or give more than nothing")
-    return duration
 
 
 def warn_of_clocks(clock: ServerFacts, zone: str) -> None:
@@ -218,6 +200,8 @@ def tell(run: Invocation, result: CleanupResult, plan: CleanupPlan, directory: P
     for problem in result.unrecovered:
         diagnostics.warning(problem)
     if result.archive is not None:
+        # The configured one is where `maintain undo` looks by itself.
+        directory = None if directory == load_config().maintain.archives else directory
         where = f" --directory {shlex.quote(str(directory))}" if directory else ""
         undo = run.repeat(f"maintain undo {result.archive.id}{where}")
         diagnostics.note(f"archived in {result.archive.folder}; {undo} puts it back")

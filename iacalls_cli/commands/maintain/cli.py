@@ -14,7 +14,7 @@ from iacalls_cli.commands.invocation import (
     Invocation,
     command,
 )
-from iacalls_cli.config.maintain import MOST_DAYS
+from iacalls_cli.config.definition import BUILT_IN, MOST_DAYS, MaintainSettings
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.group import Group
 
@@ -30,7 +30,6 @@ app = typer.Typer(
 def complete_rules() -> list[str]:
     """The rules of a cleanup, for completion."""
     from iacalls_cli.config.file import load_config
-    from iacalls_cli.config.maintain import BUILT_IN
 
     try:
         return [*BUILT_IN, *load_config().maintain.rules]
@@ -41,9 +40,10 @@ def complete_rules() -> list[str]:
 def complete_runs() -> list[str]:
     """The cleanups with an archive in the default folder, for completion."""
     from iacalls_cli.commands.maintain.archive_directory import open_archives
+    from iacalls_cli.config.file import load_config
 
     try:
-        return [archive.id for archive in open_archives(None).all()]
+        return [archive.id for archive in open_archives(load_config().maintain.archives).all()]
     except IacallsError:  # see above
         return []
 
@@ -69,7 +69,7 @@ Directory = Annotated[
         "--directory",
         metavar="DIR",
         parser=options.read_directory,
-        help="The folder of archives, instead of the configured one.",
+        help="The folder of archives; one in your data folder unless set.",
     ),
 ]
 
@@ -90,13 +90,11 @@ Directory = Annotated[
 def cleanup(
     run: Invocation,
     days: Annotated[
-        int | None,
-        typer.Option("--days", metavar="N", min=1, max=MOST_DAYS, help="WhatsApp conversations older than this; 30."),
-    ] = None,
+        int, typer.Option("--days", metavar="N", min=1, max=MOST_DAYS, help="WhatsApp conversations older than this.")
+    ] = MaintainSettings.days,
     failed_call_days: Annotated[
-        int | None,
-        typer.Option("--failed-call-days", metavar="N", min=1, max=MOST_DAYS, help="Failed calls older than this; 60."),
-    ] = None,
+        int, typer.Option("--failed-call-days", metavar="N", min=1, max=MOST_DAYS, help="Failed calls older than this.")
+    ] = MaintainSettings.failed_call_days,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,9 +108,9 @@ def cleanup(
         bool, typer.Option("--archive/--no-archive", help="Keep what is deleted in an archive, for undo.")
     ] = True,
     max_duration: Annotated[
-        str | None,
+        str,
         typer.Option("--max-duration", metavar="TIME", help="Stop after this long, like 30m; the next run goes on."),
-    ] = None,
+    ] = MaintainSettings.max_duration,
     pause: Annotated[
         str | None,
         typer.Option("--pause", metavar="TIME", help="Between two transactions; as long as the last one unless given."),

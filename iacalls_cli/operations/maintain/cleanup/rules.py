@@ -13,7 +13,8 @@ import psycopg
 from psycopg import sql
 
 from iacalls_cli.config.built_in_rules import BUILT_IN_RULES
-from iacalls_cli.config.maintain import BUILT_IN, RuleSettings
+from iacalls_cli.config.checks import read_rule_age
+from iacalls_cli.config.definition import BUILT_IN, RuleSettings
 from iacalls_cli.database.connection import Connection
 from iacalls_cli.database.failures import translate
 from iacalls_cli.database.rows import fetch
@@ -23,7 +24,6 @@ from iacalls_cli.errors import ConnectionFailed, DatabaseError, IacallsError, Us
 from iacalls_cli.operations.maintain.cleanup.privileges import RIGHTS, require_privileges
 from iacalls_cli.queries import load_query
 from iacalls_cli.text import relation_name
-from iacalls_cli.units import read_age
 
 # A table's name as SQL has it, perhaps quoted.
 QUALIFIED = re.compile(r"""(?:(?P<schema>"(?:[^"]|"")+"|[^".]+)\.)?(?P<name>"(?:[^"]|"")+"|[^".]+)""")
@@ -95,13 +95,11 @@ def as_condition(text: str) -> sql.SQL:
     return sql.SQL(f"(\n{text}\n)")
 
 
-def built_in_rules(days: int | None, failed_call_days: int | None) -> list[Rule]:
+def built_in_rules(days: int, failed_call_days: int) -> list[Rule]:
     """Return the built-in rules. `days` is for WhatsApp alone: it never makes the age of calls shorter."""
     chosen = {"whatsapp": days, "failed-calls": failed_call_days}
     return [
-        Rule(
-            row.name, "public", row.table, row.age_column, timedelta(days=chosen.get(row.name) or row.days), row.filter
-        )
+        Rule(row.name, "public", row.table, row.age_column, timedelta(days=chosen.get(row.name, row.days)), row.filter)
         for row in BUILT_IN_RULES
     ]
 
@@ -114,9 +112,7 @@ def configured_rules(settings: Mapping[str, RuleSettings]) -> list[Rule]:
 def configured_rule(settings: RuleSettings) -> Rule:
     """One rule of the config file."""
     schema, _, table = settings.table.rpartition(".")
-    age = read_age(f"maintain.rules.{settings.name}.age", settings.age, least="nearly every row would be old")
-    if age <= timedelta(0):
-        raise UsageError(f"maintain.rules.{settings.name}.age is nothing: everything would be old", 'write "90d"')
+    age = read_rule_age(f"maintain.rules.{settings.name}.age", settings.age)
     return Rule(
         settings.name, schema or "public", table, settings.age_column, age, settings.filter, settings.archive,
         spelling=settings.table,

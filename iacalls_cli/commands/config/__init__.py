@@ -1,0 +1,1 @@
+"""`iacalls config`: `cli` declares its commands, one module each does their work."""
