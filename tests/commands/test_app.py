@@ -229,7 +229,7 @@ def test_a_group_alone_shows_what_it_has(group, iacalls):
 
 
 def test_a_check_that_finds_something_exits_4(server, empty_database):
-    """In a process of its own: Typer turns a returned Exit into success (trap 18)."""
+    """In a process of its own: Typer turns a returned Exit into success."""
     environment = {"IACALLS_DSN": server.dsn(empty_database, OWNER)}
     assert run_process("db", "verify", env=environment).code == 4
     assert run_process("report", "check", env=environment).code == 4
@@ -427,7 +427,7 @@ def test_an_error_with_line_breaks_and_controls_stays_one_line(capfd):
 
 
 def test_the_password_is_never_in_the_arguments_of_a_process(server, database):
-    """Trap 21: what the kernel shows of a command line to every user."""
+    """What the kernel shows of a command line to every user."""
     environment = {**os.environ, "IACALLS_DSN": server.dsn(database, OWNER)}
     process = start_process(
         "users", "set-password", "admin", "--password-stdin", env=environment, stdin=subprocess.PIPE

@@ -53,7 +53,7 @@ def test_the_bundled_psql_serves_where_none_is_installed(server, database, no_ps
 
 @pytest.mark.parametrize("variable", ["", "PGSSLMODE"])
 def test_the_bundled_psql_is_refused_where_tls_is_asked_for(server, database, no_psql_installed, variable):
-    """Trap 23: found out before anything starts, and never an unencrypted connection instead."""
+    """Found out before anything starts, and never an unencrypted connection instead."""
     dsn = server.dsn(database, OWNER)
     environment = {"IACALLS_DSN": dsn, variable: "require"} if variable else {"IACALLS_DSN": f"{dsn} sslmode=require"}
     outcome = run_process("db", "shell", stdin="SELECT 1;\n", env=environment)
@@ -72,7 +72,7 @@ def test_an_installed_client_is_preferred(monkeypatch, tmp_path):
 
 
 def test_the_password_is_not_in_its_arguments(server, database, monkeypatch, tmp_path):
-    """Trap 21: a psql that tells what it was given."""
+    """A psql that tells what it was given."""
     fake = tmp_path / "psql"
     fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\necho "environment: $PGPASSWORD"\n')
     fake.chmod(0o755)
@@ -93,7 +93,7 @@ def test_a_password_that_was_asked_for_serves_psql_too(server, database):
 
 
 def test_a_keys_password_is_not_passed_to_psql(server, database):
-    """Trap 21: libpq takes it from the arguments alone, where other users see it."""
+    """libpq takes it from the arguments alone, where other users see it."""
     outcome = run_process("db", "shell", env={"IACALLS_DSN": f"{server.dsn(database, OWNER)} sslpassword=s3cret"})
     assert outcome.code == 2
     assert "sslpassword" in outcome.error

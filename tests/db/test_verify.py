@@ -93,7 +93,7 @@ def test_drift_is_found_and_mended(connection, statement, what, finding):
      ("SELECT setval('clients_id_seq', 70); INSERT INTO clients (id, name) VALUES (41, 'x');", 71)],
 )  # fmt: skip
 def test_a_sequence_is_moved_on_and_never_back(connection, rows, wanted):
-    """Trap 17: the next value is the first that no row has, and none is given twice."""
+    """The next value is the first that no row has, and none is given twice."""
     connection.execute(f"{rows} ALTER SEQUENCE clients_id_seq OWNED BY NONE")
     run_script(connection, repair_script(verify_database(connection).differences))
     assert problems(connection) == []

@@ -31,7 +31,7 @@ def repair_each(connection, cases):
 
 
 def test_persistence_and_options_are_found_and_repaired(connection):
-    """Case R6: what a crash, a replica or another role would show."""
+    """What a crash, a replica or another role would show."""
     repair_each(
         connection,
         [
@@ -61,7 +61,7 @@ def test_security_invoker_and_sequences_without_a_log_are_found(connection):
 
 
 def test_columns_that_take_no_value_are_found_and_repaired(connection):
-    """Case R8."""
+    """An application's INSERT with a value for such a column would fail."""
     always = "ALTER TABLE {0} ALTER {1} DROP DEFAULT; ALTER TABLE {0} ALTER {1} SET NOT NULL; ALTER TABLE {0} ALTER {1} ADD GENERATED ALWAYS AS IDENTITY"
     repair_each(
         connection,
@@ -95,7 +95,7 @@ def test_a_virtual_column_takes_a_decision(connection):
 
 
 def test_sequences_that_end_soon_are_found_and_repaired(connection):
-    """Case R10: a serial column's sequence goes up by one to the column's last value, and stops there."""
+    """A serial column's sequence goes up by one to the column's last value, and stops there."""
     connection.execute("INSERT INTO clients (name) VALUES ('a'), ('b'), ('c')")
     repair_each(
         connection,
@@ -220,7 +220,7 @@ def test_only_literals_and_keywords_are_evaluated(text):
 
 
 def test_a_unique_index_in_a_constraints_place(connection):
-    """Case R14: of the same name it is the same; else it becomes the constraint, or makes way for it."""
+    """Of the same name it is the same; else it becomes the constraint, or makes way for it."""
     drop = "ALTER TABLE users DROP CONSTRAINT users_username_key; "
     connection.execute(drop + "CREATE UNIQUE INDEX users_username_key ON users (username)")
     assert told(connection) == []

@@ -108,7 +108,7 @@ def states(outcome):
     return {row["id"]: row["state"] for row in outcome.json["data"]}
 
 
-# --- W8: what is no regular file
+# --- what is no regular file
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,7 +160,7 @@ def test_a_dump_directory_with_what_is_no_file_is_refused(iacalls, tmp_path, kin
     assert "1.dat is" in outcome.error
 
 
-# --- W9: what JSON can hold
+# --- what JSON can hold
 
 
 def forge(folder, change):
@@ -280,7 +280,7 @@ def test_a_catalogue_of_other_types_is_one_line(victim, text):
         load_catalog(victim)
 
 
-# --- W6, W7: what leads out of the directory
+# --- what leads out of the directory
 
 PATHS = [
     "../victim", "/etc/passwd", "..", "", ".", "a/../b", "dump/../../x", "dump/a/b", "other/x", "a\0b", "a\nb", "x" * 300,

@@ -175,7 +175,7 @@ def test_one_rule_alone(owner, cleanup):
 def test_the_cut_off_is_absolute_whatever_the_sessions_zone(
     server, database, owner, cleanup, configure, kind, stored, zone, session
 ):
-    """Trap 14: without a zone of its own a stored time is in that of --tz, not in the session's."""
+    """Without a zone of its own a stored time is in that of --tz, not in the session's."""
     from zoneinfo import ZoneInfo
 
     owner.execute(f"ALTER ROLE {OWNER} IN DATABASE {database} SET TimeZone = '{session}'")
@@ -387,7 +387,7 @@ def walked(monkeypatch):
 
 
 def test_the_table_is_read_once_in_ranges_that_adapt(owner, cleanup, walked):
-    """Trap 13: a LIMIT would read it from its beginning for every batch."""
+    """A LIMIT would read it from its beginning for every batch."""
     owner.execute(MANY)
     owner.execute(MANY.replace("timestamp '2020-01-01'", "now()"))
     owner.execute("VACUUM ANALYZE whatsapp_conversations")

@@ -112,7 +112,7 @@ def test_a_superuser_rebuilds_toast_too(database, use, iacalls):
 
 @pytest.mark.parametrize("late", [False, True])
 def test_leftovers_are_found_and_removed_first(connection, reindex, leave, late):
-    """Trap 16."""
+    """A REINDEX CONCURRENTLY that fails or is killed leaves an invalid index behind."""
     leave(PHONE, late=late)
     (left,) = invalid(connection)
     assert left == f"{PHONE}_cc{'old' if late else 'new'}"

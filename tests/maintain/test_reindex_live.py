@@ -1,4 +1,4 @@
-"""`iacalls maintain reindex` while the application works, interrupted, killed, and in others' way (trap 16)."""
+"""`iacalls maintain reindex` while the application works, interrupted, killed, and in others' way."""
 
 import json
 import signal

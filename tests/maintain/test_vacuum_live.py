@@ -1,4 +1,4 @@
-"""`iacalls maintain vacuum` while the application works, interrupted, killed, and in others' way (trap 16)."""
+"""`iacalls maintain vacuum` while the application works, interrupted, killed, and in others' way."""
 
 import signal
 import time
@@ -65,7 +65,7 @@ def test_it_makes_way_for_who_would_stop_reads_and_writes(server, database, slow
 
 
 def test_the_live_load_never_waits_for_it(server, database, connection, dead):
-    """Trap 16: what the application does goes on, without an error and without a lost update."""
+    """What the application does goes on, without an error and without a lost update."""
     connection.execute(f"ALTER DATABASE {database} SET vacuum_cost_delay = '2ms'")
     connection.execute(f"ALTER DATABASE {database} SET vacuum_cost_limit = 20")
     with LiveLoad(server, database) as load:

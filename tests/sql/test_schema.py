@@ -95,7 +95,7 @@ def poll(connection, rounds=20, calls=100):
 
 
 def test_polling_updates_stay_heap_only(connection):
-    """Trap 15: polling rewrites these columns every three seconds, and no index of ours is on one."""
+    """Polling rewrites these columns every three seconds, and no index of ours is on one."""
     assert poll(connection) >= 0.95
 
 

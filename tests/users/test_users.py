@@ -145,7 +145,7 @@ def test_asks_twice_without_echo(server, connection, database):
 
 
 def test_a_hash_of_the_applications_own_library_verifies():
-    """Trap 22, one way: what bcryptjs wrote, read here; under both prefixes it may carry."""
+    """What bcryptjs wrote, read here; under both prefixes it may carry."""
     for prefix in ("$2a$", "$2b$"):
         assert is_password("Contraseña-1", prefix + FROM_BCRYPTJS[4:])
         assert not is_password("Contraseña-2", prefix + FROM_BCRYPTJS[4:])
@@ -156,7 +156,7 @@ def test_a_hash_of_the_applications_own_library_verifies():
     reason="needs node and `npm install --prefix tests bcryptjs`",
 )
 def test_the_applications_own_library_verifies_our_hash():
-    """Trap 22, the other way."""
+    """What iacalls wrote, read by bcryptjs."""
     script = "const b = require('bcryptjs'); console.log(b.compareSync(process.argv[1], process.argv[2]))"
     command = ["node", "-e", script, "Contraseña-1", hash_password("Contraseña-1")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=TESTS)
