@@ -7,8 +7,8 @@ from iacalls_cli import diagnostics
 from iacalls_cli.commands.backup.store import open_store, source_of
 from iacalls_cli.commands.invocation import Invocation
 from iacalls_cli.errors import IacallsError, ProblemsFound, UsageError
-from iacalls_cli.operations.backup.store import LATEST
 from iacalls_cli.operations.backup.verify import verify_backup
+from iacalls_cli.operations.dated_directories import LATEST
 from iacalls_cli.table import Column, Table
 
 

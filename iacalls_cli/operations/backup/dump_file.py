@@ -15,9 +15,10 @@ from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.homes import expand_user
 from iacalls_cli.operations.backup.dump import TOC, archive_path
 from iacalls_cli.operations.backup.manifest import MANIFEST, Manifest
-from iacalls_cli.operations.backup.store import LATEST, Backup, Source, Store, read_backup
+from iacalls_cli.operations.backup.store import Backup, Source, Store, read_backup
 from iacalls_cli.operations.backup.verify import compare_files, require_end
 from iacalls_cli.operations.compression import decompress, is_compressed, read_chunks
+from iacalls_cli.operations.dated_directories import LATEST
 from iacalls_cli.safe_files import DamagedFile, OpenFolder, open_folder
 
 ARCHIVE_MAGIC = b"PGDMP"

@@ -13,6 +13,7 @@ from typing import Any
 
 from iacalls_cli.errors import IacallsError
 from iacalls_cli.operations.backup.dump import CONTENTS, FORMATS, NAMES
+from iacalls_cli.operations.dated_directories import render_sums
 from iacalls_cli.operations.files import StoredFile, hash_file, write_file
 from iacalls_cli.safe_files import Folder, open_folder
 from iacalls_cli.stored_json import digest_of, list_of, number_of, parse_json, path_of, text_of, texts_of, time_of
@@ -111,12 +112,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest and the checksums of everything."""
     write_file(folder / MANIFEST, json.dumps(asdict(manifest), ensure_ascii=False, indent=1) + "\n")
     own = hash_file(folder, MANIFEST)
-    write_file(folder / SUMS, render_sums(own.sha256, manifest))
-
-
-def render_sums(own: str, manifest: Manifest) -> str:
-    """The text of SHA256SUMS; `own` is the manifest's digest."""
-    return "".join(f"{digest}  {path}\n" for path, digest in ((MANIFEST, own), *manifest.sums.items()))
+    write_file(folder / SUMS, render_sums({MANIFEST: own.sha256, **manifest.sums}))
 
 
 def read_manifest(folder: Folder) -> Manifest:
@@ -138,7 +134,7 @@ def read_manifest(folder: Folder) -> Manifest:
     except (ValueError, TypeError, KeyError):
         raise IacallsError(f"{MANIFEST} is not one of this version of iacalls") from None
     # To the byte: another end of line would read the same here, and not in sha256sum.
-    if sums != render_sums(own, manifest).encode():
+    if sums != render_sums({MANIFEST: own, **manifest.sums}).encode():
         raise IacallsError(f"{SUMS} was changed: it differs from {MANIFEST}")
     return manifest
 

@@ -10,8 +10,6 @@ import fcntl
 import os
 import re
 import shutil
-import stat
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,24 +18,24 @@ from pathlib import Path
 from iacalls_cli.errors import IacallsError, UsageError
 from iacalls_cli.operations.backup.manifest import Manifest, read_manifest
 from iacalls_cli.operations.backup.proof import Proof, manifest_digest, read_proof
-from iacalls_cli.operations.files import free_bytes, make_folder, sync_folder
-from iacalls_cli.safe_files import (
-    DamagedFile,
-    ForeignFile,
-    OpenFolder,
-    foreign_reason,
-    open_folder,
-    require_directory,
-    require_own,
+from iacalls_cli.operations.dated_directories import (
+    LATEST,
+    DatedDirectories,
+    describe_problem,
+    match_id,
+    name_database,
+    open_dated,
+    stamp,
 )
+from iacalls_cli.operations.files import sync_folder
+from iacalls_cli.safe_files import UNFINISHED as PARTIAL
+from iacalls_cli.safe_files import DamagedFile, ForeignFile, OpenFolder, open_folder, require_directory, require_own
 
-PARTIAL = ".partial"
 TIME = re.compile(r"_(\d{8}T\d{6}Z)", re.ASCII)
 ID = re.compile(rf"[\w.-]+{TIME.pattern}(_[\w.-]+)?", re.ASCII)
 # What jobs of ours leave when they are killed; other people's folders may end in .partial too.
 LEFTOVER = re.compile(rf"({ID.pattern}(\.removed)?|restore-of-.+){re.escape(PARTIAL)}", re.ASCII)
 LABEL = re.compile(r"[\w.-]{1,60}", re.ASCII)
-LATEST = ("latest", "newest")
 # A server's system identifier, and a database's name.
 Source = tuple[str, str]
 
@@ -81,23 +79,12 @@ class Backup:
 
 
 @dataclass(frozen=True)
-class Store:
+class Store(DatedDirectories):
     """A folder that holds backups, and may hold other things, which are left alone."""
-
-    directory: Path
 
     def backups(self) -> list[Backup]:
         """All backups, the newest first. Only manifests are read, not archives."""
-        try:
-            with open_folder(self.directory, is_followed=True) as store:
-                backups = [read_backup(Path(name), store) for name in store.entries() if is_backup(store, name)]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise IacallsError(
-                f"cannot read the folder {self.directory}: {error.strerror}", "name another one with --directory"
-            ) from None
-        return sorted(backups, key=age_key, reverse=True)
+        return sorted(self.read_all(is_id, read_backup), key=age_key, reverse=True)
 
     def find(
         self,
@@ -136,8 +123,7 @@ class Store:
             good = [backup for backup in own if passes(backup)]
             full = (backup for backup in good if backup.manifest is None or backup.manifest.contents == "full")
             return next(full, (good or own)[0])
-        exact = [backup for backup in backups if backup.id == name]
-        found = exact or [backup for backup in backups if backup.id.startswith(name)]
+        found = match_id(backups, name)
         if len(found) != 1:
             what = "more than one backup" if found else "no backup"
             raise UsageError(f"there is {what} {name} in {self.directory}", "`iacalls backup list` shows them all")
@@ -145,7 +131,7 @@ class Store:
 
     def of_database(self, database: str) -> list[Backup]:
         """The backups of a database, the latest first; a damaged one that does not say goes by its name. '' is all."""
-        start = f"{plain_name(database)}_"
+        start = f"{name_database(database)}_"
         return [
             backup
             for backup in self.backups()
@@ -156,11 +142,7 @@ class Store:
 
     def new_id(self, database: str, label: str) -> str:
         """The name of a backup that begins now; of two in the same second the later waits for the next."""
-        while True:
-            name = make_id(database, label, datetime.now(UTC))
-            if not any(os.path.lexists(self.directory / taken) for taken in (name, name + PARTIAL)):
-                return name
-            time.sleep(0.1)
+        return self.wait_for_name(lambda: make_id(database, label, datetime.now(UTC)), PARTIAL)
 
     @contextlib.contextmanager
     def partial(self, name: str) -> Iterator[Path]:
@@ -183,10 +165,6 @@ class Store:
         sync_folder(self.directory)
         return final
 
-    def make(self) -> None:
-        """Make the store where it is missing; raises `IacallsError` where that cannot be."""
-        make_folder(self.directory)
-
     def remove_leftovers(self) -> None:
         """Remove what killed jobs left; what a living one works on is locked, and stays, as does what is not ours."""
         with contextlib.suppress(OSError, ForeignFile), open_folder(self.directory, is_followed=True) as store:
@@ -205,31 +183,20 @@ class Store:
         with open_folder(self.directory, is_followed=True) as store:
             store.remove(backup.id, f"{backup.id}.removed{PARTIAL}")
 
-    def free_bytes(self) -> int:
-        """The room that is left for this user on the store's disk."""
-        return free_bytes(self.directory)
-
 
 def is_id(name: str) -> bool:
     """Whether a folder's name is that of a finished backup; with a label, an unfinished one's looks alike."""
     return bool(ID.fullmatch(name)) and not name.endswith(PARTIAL)
 
 
-def is_backup(store: OpenFolder, name: str) -> bool:
-    """Whether an entry of the store has a backup's name and is a directory, or a link in the place of one."""
-    status = store.look_at(name) if is_id(name) else None
-    return status is not None and (stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode))
-
-
 def read_backup(folder: Path, store: OpenFolder | None = None) -> Backup:
     """A backup as its own files tell it; of those of another user than the store's, that is said."""
     path = store.path / folder if store else folder
     try:
-        with open_folder(folder, parent=store) as opened:
-            owner = store.status.st_uid if store else folder.parent.stat().st_uid
-            return read_opened(opened, foreign_reason(opened.status, owner))
+        with open_dated(folder, store) as (opened, foreign):
+            return read_opened(opened, foreign)
     except (DamagedFile, OSError) as error:
-        return Backup(path, None, Proof(""), problem_of(error))
+        return Backup(path, None, Proof(""), describe_problem(error))
 
 
 def read_opened(folder: OpenFolder, foreign: str) -> Backup:
@@ -238,18 +205,11 @@ def read_opened(folder: OpenFolder, foreign: str) -> Backup:
     try:
         manifest = read_manifest(folder)
     except (IacallsError, OSError) as error:
-        return Backup(folder.path, None, Proof(digest), problem_of(error), foreign)
+        return Backup(folder.path, None, Proof(digest), describe_problem(error), foreign)
     try:
         return Backup(folder.path, manifest, read_proof(folder), "", foreign)
     except (IacallsError, OSError) as error:
-        return Backup(folder.path, manifest, Proof(digest), problem_of(error), foreign)
-
-
-def problem_of(error: IacallsError | OSError) -> str:
-    """Why a file of a backup cannot be read, without the folder the backup's name already tells."""
-    if isinstance(error, OSError):
-        return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
-    return error.message
+        return Backup(folder.path, manifest, Proof(digest), describe_problem(error), foreign)
 
 
 def make_locked(folder: Path) -> int:
@@ -280,14 +240,9 @@ def age_key(backup: Backup) -> tuple[str, str]:
     if backup.manifest is None:
         return named, ""
     try:
-        return f"{backup.manifest.taken.astimezone(UTC):%Y%m%dT%H%M%SZ}", backup.manifest.snapshot_at
+        return stamp(backup.manifest.taken), backup.manifest.snapshot_at
     except (ValueError, OverflowError):
         return named, backup.manifest.snapshot_at
-
-
-def plain_name(database: str) -> str:
-    """A database's name as part of a file's name."""
-    return re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
 
 
 def make_id(database: str, label: str, moment: datetime) -> str:
@@ -298,7 +253,7 @@ def make_id(database: str, label: str, moment: datetime) -> str:
         raise UsageError(
             f"--label cannot be {label!r}: the name would be taken for another one", "use a word without a time"
         )
-    return f"{plain_name(database)}_{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}" + (f"_{label}" if label else "")
+    return f"{name_database(database)}_{stamp(moment)}" + (f"_{label}" if label else "")
 
 
 def remove_folder(folder: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import zstandard
 
 from iacalls_cli.errors import IacallsError
+from iacalls_cli.operations.dated_directories import render_sums
 from iacalls_cli.operations.files import hash_file, write_file
 from iacalls_cli.safe_files import Folder, is_plain_name, open_folder, require_own
 from iacalls_cli.stored_json import digest_of, list_of, number_of, parse_json, text_of, texts_of, time_of
@@ -251,7 +252,7 @@ def close_archive(folder: Path, manifest: ArchiveManifest) -> None:
             with open_folder(folder) as opened:
                 opened.remove_file(file.path)
     names = [MANIFEST, JOURNAL, *(file.path for file in files)]
-    write_file(folder / SUMS, "".join(f"{hash_file(folder, name).sha256}  {name}\n" for name in names))
+    write_file(folder / SUMS, render_sums({name: hash_file(folder, name).sha256 for name in names}))
 
 
 def read_sums(folder: Folder) -> dict[str, str] | None:

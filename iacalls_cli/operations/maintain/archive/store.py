@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +11,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.files import free_bytes, make_folder, utc_now, write_file
+from iacalls_cli.operations.dated_directories import (
+    LATEST,
+    STAMP,
+    DatedDirectories,
+    describe_problem,
+    match_id,
+    name_database,
+    open_dated,
+    stamp,
+)
+from iacalls_cli.operations.files import utc_now, write_file
 from iacalls_cli.operations.maintain.archive.format import (
     MANIFEST,
     MOST_BYTES,
@@ -30,7 +38,6 @@ from iacalls_cli.safe_files import (
     DamagedFile,
     ForeignFile,
     OpenFolder,
-    foreign_reason,
     open_folder,
     require_directory,
     require_own,
@@ -38,8 +45,6 @@ from iacalls_cli.safe_files import (
 from iacalls_cli.stored_json import parse_json
 
 ID = re.compile(r"[\w.-]+_\d{8}T\d{6}Z", re.ASCII)
-TIME = "%Y%m%dT%H%M%SZ"
-LATEST = ("latest", "newest")
 # How old what a killed command left of an archive is before another one clears it away.
 LEFT_SECONDS = 3600.0
 # What clocks differ by without being wrong.
@@ -91,28 +96,18 @@ class Archive:
     def started(self) -> datetime:
         """When the run began, as its name says; a name without a real time is never old."""
         try:
-            return datetime.strptime(self.id.rsplit("_", 1)[1], TIME).replace(tzinfo=UTC)
+            return datetime.strptime(self.id.rsplit("_", 1)[1], STAMP).replace(tzinfo=UTC)
         except ValueError:
             return datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Archives:
+class Archives(DatedDirectories):
     """A folder of archives; other things in it are left alone."""
-
-    directory: Path
 
     def all(self) -> list[Archive]:
         """All archives, the newest first."""
-        try:
-            with open_folder(self.directory, is_followed=True) as store:
-                found = [read_archive(Path(name), store) for name in store.entries() if is_archive(store, name)]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise IacallsError(
-                f"cannot read the folder {self.directory}: {error.strerror}", "name another one with --directory"
-            ) from None
+        found = self.read_all(is_id, read_archive)
         return sorted(found, key=lambda archive: archive.id.rsplit("_", 1)[1], reverse=True)
 
     def of(self, database: str, system_identifier: str) -> list[Archive]:
@@ -143,8 +138,7 @@ class Archives:
                 f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC), so the newest archive cannot be told",
                 "name the run by its ID; `iacalls maintain undo` lists them",
             )
-        found = (mine or archives)[:1] if name in LATEST else [one for one in archives if one.id == name]
-        found = found or [archive for archive in archives if name and archive.id.startswith(name)]
+        found = (mine or archives)[:1] if name in LATEST else match_id(archives, name)
         if len(found) != 1:
             what = "more than one run" if found else "no run"
             raise UsageError(f"there is {what} {name!r} in {self.directory}", "`iacalls maintain undo` lists them")
@@ -155,49 +149,34 @@ class Archives:
 
         By that clock, ages of archives are those that rules have, whatever machine a cleanup runs on.
         """
-        plain = re.sub(r"[^\w.-]", "-", database, flags=re.ASCII)[:63]
         began = time.monotonic()
-        while True:
-            moment = now.astimezone(UTC) + timedelta(seconds=time.monotonic() - began)
-            name = f"{plain}_{moment.strftime(TIME)}"
-            if not any(os.path.lexists(self.directory / (name + ending)) for ending in ("", UNFINISHED, REMOVED)):
-                return name
-            time.sleep(0.1)
 
-    def make(self) -> None:
-        """Make the folder where it is missing; raises `IacallsError` where that cannot be."""
-        make_folder(self.directory)
+        def make_name() -> str:
+            moment = now + timedelta(seconds=time.monotonic() - began)
+            return f"{name_database(database)}_{stamp(moment)}"
 
-    def free_bytes(self) -> int:
-        """The room that is left for this user on the folder's disk."""
-        return free_bytes(self.directory)
+        return self.wait_for_name(make_name, UNFINISHED, REMOVED)
 
 
-def is_archive(store: OpenFolder, name: str) -> bool:
-    """Whether an entry has an archive's name and is a directory, or a link in the place of one."""
+def is_id(name: str) -> bool:
+    """Return whether a directory's name is that of an archive, with a real time."""
     if not ID.fullmatch(name):
         return False
     try:
-        datetime.strptime(name.rsplit("_", 1)[1], TIME).replace(tzinfo=UTC)
+        datetime.strptime(name.rsplit("_", 1)[1], STAMP).replace(tzinfo=UTC)
     except ValueError:
         return False
-    status = store.look_at(name)
-    return status is not None and (stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode))
+    return True
 
 
 def read_archive(folder: Path, store: OpenFolder | None = None) -> Archive:
     """An archive as its own files tell it. One that was not closed counts its rows by its journal."""
     path = store.path / folder if store else folder
     try:
-        with open_folder(folder, parent=store) as opened:
-            owner = store.status.st_uid if store else folder.parent.stat().st_uid
-            if foreign := foreign_reason(opened.status, owner):
-                return Archive(path, None, foreign)
-            return read_opened(opened)
-    except OSError as error:
-        return Archive(path, None, f"{Path(str(error.filename)).name} cannot be read: {error.strerror}")
-    except IacallsError as error:
-        return Archive(path, None, error.message)
+        with open_dated(folder, store) as (opened, foreign):
+            return Archive(path, None, foreign) if foreign else read_opened(opened)
+    except (IacallsError, OSError) as error:
+        return Archive(path, None, describe_problem(error))
     except (ValueError, TypeError, KeyError):
         return Archive(path, None, f"{MANIFEST} is not one of this version of iacalls")
 
