@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from iacalls_cli.errors import UsageError
-from iacalls_cli.placeholders import find_foreign, find_placeholders, find_statements, to_positional
+from iacalls_cli.sql_text import find_foreign, find_placeholders, find_statements, to_positional
 from iacalls_cli.text import BYTE_ORDER_MARK
 from iacalls_cli.values import make_clock, read_value
 

@@ -7,7 +7,7 @@ import pytest
 from iacalls_cli.operations.db.repair import repair_script
 from iacalls_cli.operations.db.statements import create
 from iacalls_cli.operations.db.verify import verify_database
-from iacalls_cli.placeholders import scan
+from iacalls_cli.sql_text import scan
 from tests.support.refusals import refused
 from tests.support.servers import OWNER, READER, STRANGER
 

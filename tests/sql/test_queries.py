@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from iacalls_cli.database.connection import REPORTING, apply_settings
 from iacalls_cli.database.rows import describe
 from iacalls_cli.errors import UsageError
-from iacalls_cli.placeholders import find_foreign, find_placeholders, find_statements, scan, to_positional
 from iacalls_cli.queries import SQL, load_query, load_template, load_topic, parse_query, read_query
+from iacalls_cli.sql_text import find_foreign, find_placeholders, find_statements, scan, to_positional
 from tests.support import ROOT
 from tests.support.servers import OWNER
 

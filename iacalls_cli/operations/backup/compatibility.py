@@ -24,8 +24,9 @@ from iacalls_cli.operations.backup.forms import (
     NAME,
 )
 from iacalls_cli.operations.backup.run_script import error_words, read_statement
-from iacalls_cli.operations.backup.statement import Statement, Token, unquote
+from iacalls_cli.operations.backup.statement import Statement
 from iacalls_cli.queries import load_query, load_stand_in
+from iacalls_cli.sql_text import Token, unquote
 
 TIMEOUT_MAJOR = 17  # the first version that knows transaction_timeout
 COMPRESSION = re.compile(rb"\sSET\s+COMPRESSION\s+(" + NAME + rb")\s*;\s*$", re.IGNORECASE)

@@ -28,8 +28,9 @@ from iacalls_cli.operations.backup.grants import read_grant
 from iacalls_cli.operations.backup.kept_statements import KeptStatements
 from iacalls_cli.operations.backup.own_database import OwnDatabase
 from iacalls_cli.operations.backup.script import check_command
-from iacalls_cli.operations.backup.statement import Statement, Token, find_word, unquote
+from iacalls_cli.operations.backup.statement import Statement, find_word
 from iacalls_cli.queries import load_query
+from iacalls_cli.sql_text import Token, unquote
 
 # How dumps made with --clean remove large objects: a new database has none.
 UNLINK = re.compile(

@@ -9,9 +9,10 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from iacalls_cli.operations.backup.statement import Statement, find_word, string_pattern, unquote
+from iacalls_cli.operations.backup.statement import Statement, find_word
+from iacalls_cli.sql_text import QUOTED_NAME, string_pattern, unquote
 
-NAME = rb'(?:"(?:[^"]|"")+"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)'
+NAME = rb"(?:" + QUOTED_NAME + rb"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)"
 # The text of a call's argument, which is the same however backslashes are read: none stands before a
 # quote, or behind a byte that may be the first of two.
 TEXT = rb"(?:[eE]?'(?:[^'\\]++|''|(?<![\x80-\xff])\\[^'])*+')"

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from iacalls_cli.operations.backup.statement import Statement, Token, unquote
+from iacalls_cli.operations.backup.statement import Statement
+from iacalls_cli.sql_text import Token, unquote
 from iacalls_cli.text import one_line
 
 # Behind ON, where the kind is not left out for a table; the server-wide ones are not in it.

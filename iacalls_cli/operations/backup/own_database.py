@@ -7,7 +7,8 @@ it is ever run, and a second database in the same file is refused.
 import re
 from dataclasses import dataclass
 
-from iacalls_cli.operations.backup.statement import Statement, find_word, unquote
+from iacalls_cli.operations.backup.statement import Statement, find_word
+from iacalls_cli.sql_text import unquote
 
 CONNECT = re.compile(rb"\\c(?:onnect)?\s+(?:-reuse-previous=on\s+)?(?P<name>\S.*?)\s*")
 ENCODING = re.compile(rb"\\encoding \w+\s*")

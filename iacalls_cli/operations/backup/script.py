@@ -10,23 +10,27 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from iacalls_cli.errors import IacallsError, UsageError
-from iacalls_cli.operations.backup.statement import is_blank
+from iacalls_cli.sql_text import (
+    BEFORE_WORD,
+    BEHIND_WORD,
+    COMMENT_EDGE,
+    DOLLAR_TAG,
+    ESCAPE,
+    WIDE_CHARACTER,
+    WIDE_ENCODINGS,
+    close_comment,
+    is_blank,
+)
 from iacalls_cli.text import one_line
 
-BEFORE_WORD, BEHIND_WORD = rb"(?<![\w$\x80-\xff])", rb"(?![\w$\x80-\xff])"
-QUOTES = (
-    rb"""--|/\*|'|"|""" + BEFORE_WORD + rb"[eE]'|" + BEFORE_WORD + rb"\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$|[();]"
-)
+QUOTES = rb"""--|/\*|'|"|""" + BEFORE_WORD + rb"[eE]'|" + BEFORE_WORD + rb"\$" + DOLLAR_TAG + rb"\$|[();]"
 TOKEN = re.compile(QUOTES)
 WORDY_TOKEN = re.compile(QUOTES + rb"|" + BEFORE_WORD + rb"(?i:begin|atomic|case|end)" + BEHIND_WORD)
 # Rows as statements, by the million: no BEGIN ATOMIC is looked for in them.
 ROWS = re.compile(rb"INSERT\s", re.IGNORECASE)
-COMMENT_EDGE = re.compile(rb"/\*|\*/")
 LINE_END = re.compile(rb"[\n\r]")
-ESCAPED = re.compile(rb"\\.|''|'", re.DOTALL)
-# In these encodings the second byte of a character may be a backslash (PostgreSQL: "client-only encodings").
-ESCAPED_WIDE = re.compile(rb"[\x80-\xff].|\\.|''|'", re.DOTALL)
-WIDE_ENCODINGS = (b"SJIS", b"SHIFT_JIS_2004", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB")
+ESCAPED = re.compile(ESCAPE + rb"|'", re.DOTALL)
+ESCAPED_WIDE = re.compile(WIDE_CHARACTER + rb"|" + ESCAPE + rb"|'", re.DOTALL)
 COPY_FROM = re.compile(rb"\s*COPY\s.*\sFROM\s+stdin\b.*;\s*", re.IGNORECASE | re.DOTALL)
 DATA_ENDS, LAST_DATA_END = (b"\\.\n", b"\\.\r\n"), b"\\."
 CONNECT = ("\\connect", "\\c")
@@ -123,11 +127,7 @@ class Scanner:
             # The line's end is white space between two parts of a string.
             end = found.start() if found else 0
         elif self.quote == b"/*":
-            for edge in COMMENT_EDGE.finditer(line, position):
-                self.comments += 1 if edge[0] == b"/*" else -1
-                if not self.comments:
-                    end = edge.end()
-                    break
+            end, self.comments = close_comment(COMMENT_EDGE, line, position, self.comments)
         elif self.quote == b"e'":
             end = next((match.end() for match in self.escaped.finditer(line, position) if match[0] == b"'"), 0)
             if end:

@@ -1,58 +1,15 @@
 """What a statement of a dump is: its command, the kind of object, and the object's name.
 
-Only the beginning of a statement is read, token by token as PostgreSQL's lexer does. The kinds are
-those that pg_dump writes (src/bin/pg_dump/pg_dump.c, versions 8.0 to 18).
+Only the beginning of a statement is read. The kinds are those that pg_dump writes
+(src/bin/pg_dump/pg_dump.c, versions 8.0 to 18).
 """
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
+from iacalls_cli.sql_text import WIDE_ENCODINGS, Token, read_tokens, unquote
 from iacalls_cli.text import one_line
 
-# In these encodings, by Python's names, the second byte of a character may be a backslash
-# (PostgreSQL: "client-only encodings").
-WIDE_ENCODINGS = frozenset(("shift_jis", "shift_jis_2004", "big5", "gbk", "cp949", "gb18030", "johab"))
-# A string that goes on behind a line's end.
-CONTINUED = rb"'(?:[ \t\f\v]*(?:--[^\n\r]*)?[\n\r])+[ \t\f\v]*'"
-
-
-def string_pattern(standard_strings: bool, is_wide: bool) -> bytes:
-    r"""Return the pattern of a constant in single quotes, by how the session reads backslashes and characters.
-
-    >>> [bool(re.fullmatch(string_pattern(standard, False), rb"'\'")) for standard in (True, False)]
-    [True, False]
-    """
-    # A backslash that is a character's second byte escapes nothing.
-    wide, other = (rb"[\x80-\xff].|", rb"\x80-\xff") if is_wide else (b"", b"")
-    escaped = rb"'(?:[^'\\" + other + rb"]++|" + wide + rb"\\.|''|" + CONTINUED + rb")*+'"
-    plain = rb"'(?:[^']++|'')*+'"
-    unmarked = plain if standard_strings else escaped
-    return rb"[eE]" + escaped + rb"|[nN]?" + unmarked + rb"|[bBxX]" + plain
-
-
-@cache
-def token_pattern(standard_strings: bool, is_wide: bool) -> re.Pattern[bytes]:
-    """Return the pattern of a token, by how the session reads backslashes and characters."""
-    character = rb"[\x80-\xff].?" if is_wide else rb"[\x80-\xff]"
-    return re.compile(
-        rb"""
-          (?P<space>[ \t\n\r\f\v]+ | --[^\n\r]*)
-        | (?P<comment>/\*)
-        | (?P<string>""" + string_pattern(standard_strings, is_wide) + rb"""
-                     | [uU]&'(?:[^']++|'')*+'
-                     | \$(?P<tag>(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?)\$.*?\$(?P=tag)\$)
-        | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")+")
-        | (?P<word>(?:[A-Za-z_]|""" + character + rb""")(?:[\w$]|""" + character + rb""")*)
-        | (?P<number>[0-9]+)
-        | (?P<other>.)
-        """,
-        re.VERBOSE | re.DOTALL,
-    )  # fmt: skip
-
-
-COMMENT_EDGE = re.compile(rb"/\*|\*/")
 # Objects of one database, as CREATE, ALTER, DROP and COMMENT ON name them; the longer ones first.
 KINDS = tuple(
     tuple(kind.split())
@@ -85,39 +42,6 @@ MOST_NAME_TOKENS = 60
 SHOWN_CHARACTERS = 120
 
 
-@dataclass(frozen=True)
-class Token:
-    """A token: kind is word, quoted, string, number or other. `word` is an unquoted word in capitals, or ''."""
-
-    kind: str
-    text: bytes
-    end: int
-
-    @property
-    def word(self) -> str:
-        """An unquoted word in capitals; '' for anything else."""
-        return self.text.decode("ascii", "replace").upper() if self.kind == "word" else ""
-
-
-def read_tokens(text: bytes, standard_strings: bool = True, is_wide: bool = False) -> Iterator[Token]:
-    """Yield the tokens of SQL, without white space and comments."""
-    pattern = token_pattern(standard_strings, is_wide)
-    position = 0
-    while match := pattern.match(text, position):
-        position = match.end()
-        if match["comment"]:
-            depth = 1
-            while depth and (edge := COMMENT_EDGE.search(text, position)):
-                depth += 1 if edge[0] == b"/*" else -1
-                position = edge.end()
-            if depth:
-                yield Token("other", match[0], len(text))
-                return
-        elif not match["space"]:
-            kind = next(name for name in ("string", "quoted", "word", "number", "other") if match[name] is not None)
-            yield Token(kind, match[0], position)
-
-
 class Statement:
     r"""One statement of a dump.
 
@@ -127,7 +51,7 @@ class Statement:
 
     def __init__(self, text: bytes, encoding: str = "utf-8", *, standard_strings: bool = True) -> None:
         self.text, self.encoding, self.standard_strings = text, encoding, standard_strings
-        self.is_wide = encoding in WIDE_ENCODINGS
+        self.is_wide = encoding in WIDE_ENCODINGS.values()
         # The statement that sets the search_path it was written for; b'' where that is the session's.
         self.path = b""
         self._source = read_tokens(text, standard_strings, self.is_wide)
@@ -296,16 +220,3 @@ def find_word(tokens: Sequence[Token], word: str) -> int | None:
         if not depth and token.word == word:
             return number
     return None
-
-
-def is_blank(text: bytes) -> bool:
-    """Whether SQL text holds nothing but white space and comments."""
-    return next(read_tokens(text), None) is None
-
-
-def unquote(name: bytes, encoding: str = "utf-8") -> str:
-    """Return an identifier as it is meant: unquoted ones in lower case."""
-    text = name.decode(encoding, "replace")
-    if text[:2].lower() == "u&":
-        text = text[2:]
-    return text[1:-1].replace('""', '"') if text.startswith('"') else text.lower()

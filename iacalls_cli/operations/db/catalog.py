@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from iacalls_cli.placeholders import scan
 from iacalls_cli.queries import SQL
+from iacalls_cli.sql_text import scan
 
 CATALOGUE = SQL / "catalogue.json"
 ALIAS = re.compile(r"\b(?:FROM|JOIN) (\w+) (?!ON\b|LEFT\b|JOIN\b|WHERE\b|GROUP\b|ORDER\b)(\w+)")

@@ -4,8 +4,8 @@ import re
 from functools import cache
 
 from iacalls_cli.operations.db.catalog import ObjectKey, expected_catalog
-from iacalls_cli.placeholders import scan
 from iacalls_cli.queries import load_schema
+from iacalls_cli.sql_text import scan
 
 PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
