@@ -1,4 +1,4 @@
-"""Durations, sizes and shares as people type them: 26h, 10MB, 30%."""
+"""Durations, sizes and shares, as people type them (26h, 10MB, 30%) and as they are shown."""
 
 import re
 from datetime import timedelta
@@ -20,17 +20,27 @@ SIZE_UNITS = {"": 0, "bytes": 0, "kB": 1, "MB": 2, "GB": 3, "TB": 4}
 SHARE = re.compile(r"(\d{1,3})\s*%")
 
 
+def split_duration(text: str) -> tuple[str, str]:
+    """Return the number and the unit of a duration; two empty strings for what is none.
+
+    >>> split_duration(" 26 h"), split_duration("soon")
+    (('26', 'h'), ('', ''))
+    """
+    match = DURATION.fullmatch(text.strip())
+    return (match[1], match[2]) if match else ("", "")
+
+
 def read_duration(name: str, text: str) -> timedelta:
     """A duration; raises `UsageError` naming the option or key.
 
     >>> read_duration("max_age", "26h")
     datetime.timedelta(days=1, seconds=7200)
     """
-    match = DURATION.fullmatch(text.strip())
-    if not match:
+    number, unit = split_duration(text)
+    if not unit:
         raise UsageError(f"{name} is not a duration: {text}", "write for example 90s, 10min, 26h, 35d or 4w")
     try:
-        return timedelta(**{UNITS[match[2]]: int(match[1])})
+        return timedelta(**{UNITS[unit]: int(number)})
     except OverflowError:
         raise UsageError(f"{name} is too long: {text}", "write for example 90s, 10min, 26h, 35d or 4w") from None
 
@@ -44,12 +54,11 @@ def read_age(name: str, text: str, *, least: str = "") -> timedelta:
     datetime.timedelta(days=1, seconds=43200)
     """
     age = read_duration(name, text)
-    match = DURATION.fullmatch(text.strip())
-    unit = match[2] if match else ""
+    number, unit = split_duration(text)
     if unit == "m":
         raise UsageError(
             f"{name} cannot be {text}: m may be minutes or months",
-            f"write {match[1] if match else 6}min, or days: 180d",
+            f"write {number}min, or days: 180d",
         )
     if least and unit not in ("h", "d", "w"):
         raise UsageError(f"{name} cannot be {text}: {least}", "write hours, days or weeks: 36h, 90d or 26w")
@@ -78,3 +87,26 @@ def read_share(name: str, text: str) -> float:
     if not match or int(match[1]) > 100:
         raise UsageError(f"{name} is not a share: {text}", "write for example 30%")
     return int(match[1]) / 100
+
+
+def pretty_duration(duration: timedelta) -> str:
+    """A duration for people, in whole minutes.
+
+    >>> pretty_duration(timedelta(hours=26, minutes=5)), pretty_duration(timedelta(days=9))
+    ('26 h 5 min', '9 days')
+    """
+    minutes = max(0, int(duration.total_seconds() // 60))
+    if minutes >= 72 * 60:
+        return f"{minutes // 1440} days"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def rough_duration(seconds: float) -> str:
+    """An estimate in seconds for people, rounded up to one unit.
+
+    >>> rough_duration(0.2), rough_duration(90), rough_duration(5400)
+    ('1 s', '2 min', '2 h')
+    """
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return f"{-(-seconds // 60):.0f} min" if seconds < 3600 else f"{-(-seconds // 3600):.0f} h"

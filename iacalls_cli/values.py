@@ -1,15 +1,15 @@
 """What people type for a query's parameters, read by the declared types."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from iacalls_cli.errors import UsageError
+from iacalls_cli.units import UNITS, split_duration
 
-AGO = re.compile(r"(\d+)\s*(min|h|d|w)")
-AGO_UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+# Not "m", which may be minutes or months.
+AGO_UNITS = ("min", "h", "d", "w")
 BOOLEANS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
 LARGEST = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
 
@@ -74,8 +74,9 @@ def read_moment(text: str, clock: Clock) -> datetime:
     words = {"now": clock.now, "today": clock.today, "yesterday": clock.midnight(1)}
     if text.lower() in words:
         return words[text.lower()].astimezone(clock.zone)
-    if match := AGO.fullmatch(text.strip().lower()):
-        return (clock.now - timedelta(**{AGO_UNITS[match[2]]: int(match[1])})).astimezone(clock.zone)
+    number, unit = split_duration(text.lower())
+    if unit in AGO_UNITS:
+        return (clock.now - timedelta(**{UNITS[unit]: int(number)})).astimezone(clock.zone)
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=clock.zone)
 

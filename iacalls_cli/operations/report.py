@@ -152,11 +152,11 @@ def read_assignments(query: Query, assignments: Iterable[str]) -> dict[str, str]
     for assignment in assignments:
         name, separator, value = assignment.partition("=")
         if not separator:
-            raise UsageError(f"--param {assignment} has no =", "write --param name=value")
+            raise UsageError(f"the parameter {assignment} has no =", "write name=value")
         if name not in names:
             raise UsageError(f"{query.name} has no parameter {name}", f"it has: {', '.join(names) or 'none'}")
         if name in given:
-            raise UsageError(f"--param {name} is given twice", "give it once")
+            raise UsageError(f"the parameter {name} is given twice", "give it once")
         given[name] = value
     return given
 
@@ -171,7 +171,7 @@ def bind_values(query: Query, given: Mapping[str, Any], clock: Clock) -> dict[st
         value = given.get(parameter.name)
         if value is None:
             if parameter.is_required:
-                raise UsageError(f"the parameter {parameter.name} is missing", f"give --param {parameter.name}=…")
+                raise UsageError(f"the parameter {parameter.name} is missing", f"give {parameter.name}=…")
             value = parameter.default
         values[parameter.name] = (
             None if value is None else read_value(parameter.name, parameter.type, parameter.choices, str(value), clock)

@@ -21,6 +21,7 @@ from iacalls_cli.operations.maintain.vacuum_full import estimated_seconds, neede
 from iacalls_cli.operations.maintain.vacuum_table import VacuumResult
 from iacalls_cli.table import Cell, Column, Table
 from iacalls_cli.text import count_of, pretty_size
+from iacalls_cli.units import rough_duration
 
 if TYPE_CHECKING:
     from iacalls_cli.database.connection import Session
@@ -62,7 +63,7 @@ def show_vacuum_plan(session: "Session", plan: VacuumPlan, jobs: int) -> None:
         is_room_known = require_disk_space(session.connection, plan.tables)
         diagnostics.warning(
             "each table is locked (ACCESS EXCLUSIVE): nobody can read or write it until it is rewritten, in all "
-            f"for about {pretty_time(estimated_seconds(plan.size))} (a guess: 50 MB a second)"
+            f"for about {rough_duration(estimated_seconds(plan.size))} (a guess: 50 MB a second)"
         )
         room = "which there is" if is_room_known else "and whether there is, cannot be known from here"
         diagnostics.note(
@@ -80,17 +81,6 @@ def confirm_vacuum(run: Invocation, session: "Session", plan: VacuumPlan) -> Non
         run.confirm_by_name(question, session.place.database, is_embedded=session.place.is_embedded)
     else:
         run.confirm_action(f"Vacuum {count_of(len(plan.tables), 'table')}?")
-
-
-def pretty_time(seconds: float) -> str:
-    """Seconds for people.
-
-    >>> pretty_time(0.2), pretty_time(90), pretty_time(5400)
-    ('1 s', '2 min', '2 h')
-    """
-    if seconds < 60:
-        return f"{max(1, round(seconds))} s"
-    return f"{-(-seconds // 60):.0f} min" if seconds < 3600 else f"{-(-seconds // 3600):.0f} h"
 
 
 def vacuum_plan_table(plan: VacuumPlan) -> Table:

@@ -11,6 +11,7 @@ from iacalls_cli.operations.backup.verify import missing_bytes
 from iacalls_cli.safe_files import DamagedFile, open_folder
 from iacalls_cli.table import Prose
 from iacalls_cli.text import pretty_size
+from iacalls_cli.units import pretty_duration
 
 FULL = "full"
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -133,15 +134,3 @@ def first_missing(backup: Backup) -> str:
             return next(filter(None, (missing_bytes(folder, file) for file in backup.manifest.files)), "")
     except (OSError, DamagedFile):
         return "its directory cannot be read"
-
-
-def pretty_duration(duration: timedelta) -> str:
-    """A duration for people.
-
-    >>> pretty_duration(timedelta(hours=26, minutes=5)), pretty_duration(timedelta(days=9))
-    ('26 h 5 min', '9 days')
-    """
-    minutes = max(0, int(duration.total_seconds() // 60))
-    if minutes >= 72 * 60:
-        return f"{minutes // 1440} days"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

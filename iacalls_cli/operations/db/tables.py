@@ -20,7 +20,7 @@ from iacalls_cli.queries import load_query
 from iacalls_cli.table import Bytes, Prose
 
 LOCKED = "locked by another session"
-# With --estimate, tables of more rows than this are not counted.
+# Where estimates are enough, tables of more rows than this are not counted.
 COUNTED_ROWS = 1_000_000
 # Each count holds locks on a table and its indexes, of which the server has a limited number
 # (max_locks_per_transaction) for all sessions together.
