@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors
+from psycopg.transaction import OutOfOrderTransactionNesting
 
 from iacalls_cli.database import sqlstates
 from iacalls_cli.database.tls_hints import tls_hint
@@ -60,6 +61,9 @@ def database_errors() -> Iterator[None]:
     except IacallsError:
         raise
     except psycopg.Error as error:
+        if isinstance(error, OutOfOrderTransactionNesting) and isinstance(error.__context__, KeyboardInterrupt):
+            # Between two levels of a transaction psycopg complains of these instead of the interrupt.
+            raise error.__context__ from None
         raise translate(error) from error
 
 

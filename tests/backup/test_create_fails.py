@@ -127,7 +127,8 @@ def test_a_create_killed_at_many_moments_leaves_nothing_good(server, large_datab
 def test_the_second_of_two_names_the_first_without_waiting(large_database, use, begin, create_backup, backup_folder):
     use(large_database)
     first = begin(large_database, "--label", "first")
-    wait_until(lambda: left_in(backup_folder))
+    # In the moment before its folder is locked, another one would take that for a leftover, and the first make it again.
+    wait_until(lambda: [left_in(backup_folder / name) for name in left_in(backup_folder)] not in ([], [[]]))
     first.send_signal(signal.SIGSTOP)  # it stays at work for as long as this test wants
     outcome = create_backup()
     assert outcome.code == 1

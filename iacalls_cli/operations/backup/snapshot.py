@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from iacalls_cli.database.connection import Connection
@@ -105,23 +104,12 @@ def named_lock_waits(connection: Connection, lock_wait: str) -> Iterator[None]:
 
 
 @contextmanager
-def plain_interrupts() -> Iterator[None]:
-    """Let an interrupt be one: between two levels of a transaction psycopg would complain of these instead."""
-    try:
-        yield
-    except psycopg.transaction.OutOfOrderTransactionNesting as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise error.__context__ from None
-        raise
-
-
-@contextmanager
 def exported_snapshot(connection: Connection, lock_wait: str) -> Iterator[tuple[str, Any]]:
     """A transaction whose snapshot other sessions may share; yields the snapshot's name and moment.
 
     It stays open for as long as the block.
     """
-    with plain_interrupts(), connection.transaction():
+    with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         for name, value in (
             ("idle_in_transaction_session_timeout", "0"),
