@@ -24,7 +24,7 @@ send your password to another server, and a file with a password in it that othe
 of yours is followed, one of another user is refused. Hooks in a file that its group may write are refused (`chmod g-w`). A
 user without a home directory needs `HOME`, or `XDG_CONFIG_HOME` and `XDG_DATA_HOME`.
 
-`[maintain]` and the hooks of `[backup]` are refused in `./iacalls.toml`, which may have come with a directory of somebody else's.
+`[maintain]` and the hooks of `[backup]` are refused in `./iacalls.toml`, which may have come with a directory that another user made.
 Options win over the config files; the help of a command shows the defaults that they set. `iacalls config show` prints the
 effective configuration with the source of each value, without secrets. `iacalls config check` lists everything that is
 wrong with the files, and exits with 4 then; other commands stop at the first finding, with exit code 2.

@@ -8,10 +8,6 @@ from iacalls_cli.sql_text import Token, unquote
 from iacalls_cli.text import one_line
 
 # Behind ON, where the kind is not left out for a table; the server-wide ones are not in it.
-TARGETS = frozenset(
-    ("TABLE", "SEQUENCE", "FUNCTION", "PROCEDURE", "ROUTINE", "SCHEMA", "LANGUAGE", "TYPE", "DOMAIN", "LARGE",
-     "FOREIGN", "ALL", "TABLES", "SEQUENCES", "FUNCTIONS", "ROUTINES", "TYPES", "SCHEMAS", "PROPERTY")
-)  # fmt: skip
 SERVER_WIDE = frozenset(("DATABASE", "TABLESPACE", "PARAMETER", "ROLE", "SYSTEM"))
 
 CATALOG = re.compile(r'(?:^|[\s,])(?:pg_catalog|information_schema|"pg_catalog")(?:\.|$)')
